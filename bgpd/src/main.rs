@@ -1,0 +1,3 @@
+//! The daemon and its clients in one binary.
+
+fn main() {}

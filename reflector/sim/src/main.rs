@@ -1,0 +1,3 @@
+//! A simulated cluster.
+
+fn main() {}
