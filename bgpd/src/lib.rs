@@ -1,1 +1,3 @@
 //! The body.
+
+pub mod sys;

@@ -1,0 +1,235 @@
+//! Socket options that the standard library does not know. The only unsafe code of the project.
+//!
+//! Two system calls, each wrapped once: `setsockopt` with a plain value, and an `ioctl` that writes one integer. What
+//! they are used for is safe Rust above them:
+//!
+//! * TCP-MD5 (RFC 2385): [`Md5Key`] on a socket that dials, and per peer or per prefix on one that listens. A key is
+//!   only ever an argument: it is copied into the kernel's structure and that copy is wiped.
+//! * TTL security (RFC 5082): [`require_ttl`] drops what came over a router.
+//! * [`unread`] and [`unsent`]: what the kernel holds for us and for the peer, by which a session judges whether the
+//!   peer is silent or we are slow.
+//!
+//! Linux only, as is the rest of the daemon.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Whose segments a key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyScope {
+    /// One address.
+    Host(IpAddr),
+    /// Every address in a prefix (Linux 4.13). A more specific scope on the same socket wins.
+    Prefix(IpAddr, u8),
+}
+
+/// A TCP-MD5 key could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// RFC 2385 leaves the length open; Linux does not.
+    #[error("a TCP-MD5 password has 1 to 80 octets, this one has {0}")]
+    Length(usize),
+    /// Each key costs option memory.
+    #[error(
+        "the kernel has no room for another TCP-MD5 key on this socket: raise net.core.optmem_max (now {optmem_max})"
+    )]
+    OptionMemory {
+        /// The limit in force, as the kernel tells it.
+        optmem_max: String,
+    },
+    /// The kernel was built without it.
+    #[error("this kernel has no TCP-MD5 (CONFIG_TCP_MD5SIG), or no keys for prefixes")]
+    Unsupported,
+    /// Anything else.
+    #[error("cannot set a TCP-MD5 key: {0}")]
+    Os(#[from] io::Error),
+}
+
+/// Makes the kernel sign segments to, and demand a signature of segments from, the peers in `scope`.
+///
+/// Set it before connecting, or on a listening socket before the peer connects: what is accepted inherits it.
+pub fn set_md5_key(socket: &impl AsFd, scope: KeyScope, key: &[u8]) -> Result<(), KeyError> {
+    if key.is_empty() || key.len() > libc::TCP_MD5SIG_MAXKEYLEN {
+        return Err(KeyError::Length(key.len()));
+    }
+    let result = write_md5(socket, scope, key);
+    result.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOMEM | libc::ENOBUFS) => KeyError::OptionMemory { optmem_max: optmem_max() },
+        Some(libc::ENOPROTOOPT) => KeyError::Unsupported,
+        _ => KeyError::Os(error),
+    })
+}
+
+/// Takes a key away. That there was none is no error.
+pub fn clear_md5_key(socket: &impl AsFd, scope: KeyScope) -> io::Result<()> {
+    match write_md5(socket, scope, &[]) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Drops segments whose TTL is below `min`: with 255, whatever a router forwarded (RFC 5082).
+///
+/// An IPv6 socket that also takes IPv4 gets both.
+pub fn require_ttl(socket: &impl AsFd, local: IpAddr, min: u8) -> io::Result<()> {
+    let min = i32::from(min);
+    if local.is_ipv6() {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &min)?;
+    }
+    // On an IPv6-only socket the IPv4 option does no harm.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &min)
+}
+
+/// Octets that arrived and were not read.
+pub fn unread(socket: &impl AsFd) -> io::Result<usize> {
+    query(socket, libc::FIONREAD)
+}
+
+/// Octets that were written and not acknowledged.
+pub fn unsent(socket: &impl AsFd) -> io::Result<usize> {
+    query(socket, libc::TIOCOUTQ)
+}
+
+/// `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TcpMd5Sig {
+    addr: SockAddr,
+    flags: u8,
+    prefix_len: u8,
+    key_len: u16,
+    ifindex: i32,
+    key: [u8; libc::TCP_MD5SIG_MAXKEYLEN],
+}
+
+/// `struct sockaddr_storage`, of which an address and its family are filled in.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct SockAddr {
+    family: u16,
+    rest: [u8; 126],
+}
+
+/// The key is for `prefix_len` bits of the address.
+const MD5_FLAG_PREFIX: u8 = 1;
+
+fn write_md5(socket: &impl AsFd, scope: KeyScope, key: &[u8]) -> io::Result<()> {
+    let (addr, flags, prefix_len, option) = match scope {
+        KeyScope::Host(addr) => (addr, 0, 0, libc::TCP_MD5SIG),
+        KeyScope::Prefix(addr, len) => (addr, MD5_FLAG_PREFIX, len, libc::TCP_MD5SIG_EXT),
+    };
+    let mut sig = TcpMd5Sig {
+        addr: sockaddr(addr),
+        flags,
+        prefix_len,
+        key_len: key.len() as u16,
+        ifindex: 0,
+        key: [0; libc::TCP_MD5SIG_MAXKEYLEN],
+    };
+    sig.key[..key.len()].copy_from_slice(key);
+    let result = set_option(socket, libc::IPPROTO_TCP, option, &sig);
+    sig.key.fill(0);
+    std::hint::black_box(&sig);
+    result
+}
+
+fn sockaddr(addr: IpAddr) -> SockAddr {
+    let mut storage = SockAddr { family: 0, rest: [0; 126] };
+    match addr {
+        IpAddr::V4(v4) => {
+            storage.family = libc::AF_INET as u16;
+            // Port, then the address.
+            storage.rest[2..6].copy_from_slice(&v4.octets());
+        }
+        IpAddr::V6(v6) => {
+            storage.family = libc::AF_INET6 as u16;
+            // Port, flow label, then the address.
+            storage.rest[6..22].copy_from_slice(&v6.octets());
+        }
+    }
+    storage
+}
+
+fn optmem_max() -> String {
+    let read = std::fs::read_to_string("/proc/sys/net/core/optmem_max");
+    read.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+fn set_option<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    let value: *const T = value;
+    // SAFETY: `fd` is borrowed and so open for the whole call; the kernel reads `size_of::<T>()` octets at `value`,
+    // which is a live reference to a plain `Copy` value, and keeps no pointer to them.
+    let result =
+        unsafe { libc::setsockopt(fd, level, name, value.cast(), size_of::<T>() as libc::socklen_t) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn query(socket: &impl AsFd, request: libc::Ioctl) -> io::Result<usize> {
+    let mut octets: libc::c_int = 0;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: `fd` is borrowed and so open for the whole call; both requests that are passed here write one `int`
+    // through their argument, which is a live exclusive reference.
+    let result = unsafe { libc::ioctl(fd, request, &mut octets) };
+    if result == 0 { Ok(usize::try_from(octets).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The address that IPv4 peers have on a socket of the given kind: mapped into IPv6 where both families share it.
+pub fn key_address(peer: IpAddr, listener: SocketAddr) -> IpAddr {
+    match (peer, listener) {
+        (IpAddr::V4(v4), SocketAddr::V6(_)) => IpAddr::V6(v4.to_ipv6_mapped()),
+        _ => peer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_key_is_set_and_cleared_for_an_address_and_for_a_prefix() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        for scope in [KeyScope::Host(LOCAL), KeyScope::Prefix(IpAddr::from([10, 1, 0, 0]), 16)] {
+            set_md5_key(&listener, scope, b"secret").unwrap();
+            clear_md5_key(&listener, scope).unwrap();
+            clear_md5_key(&listener, scope).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_too_long_or_empty_is_refused_before_the_kernel_sees_it() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let scope = KeyScope::Host(LOCAL);
+        assert!(matches!(set_md5_key(&listener, scope, &[b'x'; 81]), Err(KeyError::Length(81))));
+        assert!(matches!(set_md5_key(&listener, scope, b""), Err(KeyError::Length(0))));
+    }
+
+    #[test]
+    fn unread_and_unsent_count_octets() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        assert_eq!(unread(&far).unwrap(), 0);
+        near.write_all(b"12345").unwrap();
+        let mut first = [0];
+        far.read_exact(&mut first).unwrap();
+        assert_eq!(unread(&far).unwrap(), 4);
+        assert!(unsent(&near).unwrap() <= 5);
+    }
+
+    #[test]
+    fn ttl_security_is_set_on_both_families() {
+        for local in [LOCAL, IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1])] {
+            let Ok(listener) = TcpListener::bind((local, 0)) else { continue };
+            require_ttl(&listener, local, 255).unwrap();
+        }
+    }
+}
