@@ -1,3 +1,3 @@
-//! The lab.
+//! The lab's command line.
 
 fn main() {}

@@ -1,0 +1,13 @@
+//! A lab for BGP daemons: network namespaces as machines, Pods as Kubernetes makes them, real peers from Debian's
+//! packages, and our own daemon among them. It drives everything through the tools an operator would use and judges by
+//! what the peers and the kernel say themselves. It never sleeps for luck: it waits for conditions, with deadlines.
+
+pub mod daemon;
+pub mod kernel;
+pub mod net;
+pub mod peers;
+pub mod pod;
+pub mod sandbox;
+pub mod shell;
+pub mod speaker;
+pub mod wait;
