@@ -1,1 +1,52 @@
-//! The wire.
+//! Zero-copy BGP-4 codec.
+//!
+//! Bytes become views, views become values only where something is kept. The crate never reads a socket, a clock or a
+//! configuration, keeps no state between messages, and never panics, whatever the bytes.
+//!
+//! * [`Frame::first`] finds a message in a stream and judges its header; [`Message::decode`] reads it.
+//! * [`Update`] is a checked view: its readers borrow the received bytes and cannot fail. What was wrong is in
+//!   [`Update::faults`] with the remedy of RFC 7606, and what must be done about the routes in [`Update::verdict`].
+//! * [`AttrSet`] is what is kept of a route's attributes: canonical, shared, compared by bytes.
+//! * [`AttrBlock`] writes routes: attributes encoded once, packed with as many prefixes as fit.
+//! * [`WireContext`] is everything outside a message that changes how it is read or written.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod attr;
+pub mod capability;
+pub mod context;
+mod encode;
+pub mod error;
+mod family;
+pub mod frame;
+pub mod iana;
+mod id;
+mod message;
+mod nlri;
+mod notification;
+mod open;
+mod prefix;
+mod reader;
+mod refresh;
+mod update;
+mod writer;
+
+pub use attr::{AttrSet, AttrSetBuilder, NextHop};
+pub use capability::Capability;
+pub use context::{AsSets, AsnWidth, Features, MessageMax, PeerKind, WireContext};
+pub use encode::{AttrBlock, encode_end_of_rib, encode_withdrawals};
+pub use error::{Cause, Fault, ParseError, Remedy, Reset, TooLong};
+pub use family::{Afi, Family, FamilySet, Safi, Shape};
+pub use frame::Frame;
+pub use iana::{AttrCode, ErrorCode, MessageKind};
+pub use id::{Asn, ClusterId, PathId, RouterId};
+pub use message::{Message, encode_keepalive};
+pub use nlri::{AsNlri, Nlri, NlriIter, NlriRef, Prefixes};
+pub use notification::Notification;
+pub use open::Open;
+pub use prefix::{Prefix, Version};
+pub use refresh::{RefreshKind, RouteRefresh};
+pub use update::{Reach, Unreach, Update, Verdict};
+pub use writer::HEADER_OCTETS;

@@ -1,0 +1,184 @@
+//! Where to send packets: NEXT_HOP, or the next hop field of MP_REACH_NLRI.
+//!
+//! One small copied value for both (RFC 4271 section 5.1.3, RFC 4760, RFC 2545, RFC 8950). Forms that are neither an
+//! IPv4 address nor one or two IPv6 addresses, such as those of VPN families with a route distinguisher, are kept as
+//! octets and passed on unread.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A next hop. Text form: the address; `GLOBAL LINK-LOCAL` where there are two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NextHop {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address, perhaps with a link-local one for the shared link (RFC 2545 section 3).
+    V6 {
+        /// The first address. Link-local itself on a session that has only such addresses.
+        global: Ipv6Addr,
+        /// The second.
+        link_local: Option<Ipv6Addr>,
+    },
+    /// Another form, passed on unread; none at all for flow specifications.
+    Opaque(HopOctets),
+}
+
+/// The octets of a next hop, at most 48.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HopOctets {
+    octets: [u8; 48],
+    len: u8,
+}
+
+impl HopOctets {
+    /// No octets.
+    pub const EMPTY: HopOctets = HopOctets { octets: [0; 48], len: 0 };
+
+    /// A copy of at most 48 octets.
+    pub fn new(octets: &[u8]) -> Option<HopOctets> {
+        let mut hop = HopOctets { octets: [0; 48], len: octets.len().try_into().ok()? };
+        hop.octets.get_mut(..octets.len())?.copy_from_slice(octets);
+        Some(hop)
+    }
+
+    /// The octets.
+    pub fn as_slice(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+}
+
+impl NextHop {
+    /// No next hop, for families that have none.
+    pub const NONE: NextHop = NextHop::Opaque(HopOctets::EMPTY);
+
+    /// The next hop of the field's octets: 4 are IPv4, 16 and 32 are IPv6, others are kept unread up to 48.
+    #[inline]
+    pub fn from_octets(octets: &[u8]) -> Option<NextHop> {
+        match octets.len() {
+            4 => octets.first_chunk::<4>().map(|v4| NextHop::V4(Ipv4Addr::from(*v4))),
+            16 => octets
+                .first_chunk::<16>()
+                .map(|v6| NextHop::V6 { global: Ipv6Addr::from(*v6), link_local: None }),
+            32 => {
+                let (global, rest) = octets.split_first_chunk::<16>()?;
+                let link_local = rest.first_chunk::<16>().map(|v6| Ipv6Addr::from(*v6));
+                Some(NextHop::V6 { global: Ipv6Addr::from(*global), link_local })
+            }
+            _ => HopOctets::new(octets).map(NextHop::Opaque),
+        }
+    }
+
+    /// Calls with the field's octets.
+    #[inline]
+    pub(crate) fn with_octets<T>(&self, then: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            NextHop::V4(v4) => then(&v4.octets()),
+            NextHop::V6 { global, link_local: None } => then(&global.octets()),
+            NextHop::V6 { global, link_local: Some(second) } => {
+                let mut both = [0; 32];
+                both[..16].copy_from_slice(&global.octets());
+                both[16..].copy_from_slice(&second.octets());
+                then(&both)
+            }
+            NextHop::Opaque(octets) => then(octets.as_slice()),
+        }
+    }
+
+    /// How many octets the field has.
+    pub const fn octets_len(&self) -> usize {
+        match self {
+            NextHop::V4(_) => 4,
+            NextHop::V6 { link_local: None, .. } => 16,
+            NextHop::V6 { link_local: Some(_), .. } => 32,
+            NextHop::Opaque(octets) => octets.len as usize,
+        }
+    }
+
+    /// The address to resolve: the first one. `None` for an opaque form.
+    pub const fn addr(&self) -> Option<IpAddr> {
+        match self {
+            NextHop::V4(v4) => Some(IpAddr::V4(*v4)),
+            NextHop::V6 { global, .. } => Some(IpAddr::V6(*global)),
+            NextHop::Opaque(_) => None,
+        }
+    }
+
+    /// Whether the address can be one host's: not unspecified, not multicast, not loopback, not reserved. Opaque forms pass.
+    #[inline]
+    pub fn is_host(&self) -> bool {
+        match self {
+            NextHop::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+            NextHop::V6 { global, .. } => {
+                !global.is_unspecified() && !global.is_multicast() && !global.is_loopback()
+            }
+            NextHop::Opaque(_) => true,
+        }
+    }
+}
+
+impl From<IpAddr> for NextHop {
+    fn from(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(v4) => NextHop::V4(v4),
+            IpAddr::V6(global) => NextHop::V6 { global, link_local: None },
+        }
+    }
+}
+
+impl From<Ipv4Addr> for NextHop {
+    fn from(addr: Ipv4Addr) -> Self {
+        NextHop::V4(addr)
+    }
+}
+
+impl From<Ipv6Addr> for NextHop {
+    fn from(global: Ipv6Addr) -> Self {
+        NextHop::V6 { global, link_local: None }
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NextHop::V4(v4) => v4.fmt(f),
+            NextHop::V6 { global, link_local: None } => global.fmt(f),
+            NextHop::V6 { global, link_local: Some(second) } => write!(f, "{global} {second}"),
+            NextHop::Opaque(octets) if octets.len == 0 => f.pad("none"),
+            NextHop::Opaque(octets) => {
+                f.write_str("0x")?;
+                octets.as_slice().iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_read_back() {
+        for n in [0usize, 4, 12, 16, 24, 32, 48] {
+            let octets: alloc::vec::Vec<u8> = (0..n as u8).map(|i| i + 1).collect();
+            let hop = NextHop::from_octets(&octets).unwrap();
+            assert_eq!(hop.octets_len(), n);
+            hop.with_octets(|read| assert_eq!(read, octets));
+        }
+        assert!(NextHop::from_octets(&[0; 49]).is_none());
+    }
+
+    #[test]
+    fn hosts_are_told_from_other_addresses() {
+        let hop = |s: &str| NextHop::from(s.parse::<IpAddr>().unwrap()).is_host();
+        assert!(hop("10.0.0.1") && hop("2001:db8::1") && hop("fe80::1"));
+        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255", "::", "ff02::1", "::1"] {
+            assert!(!hop(bad), "{bad}");
+        }
+    }
+}

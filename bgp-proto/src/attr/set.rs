@@ -1,0 +1,105 @@
+//! What is kept of a route's attributes.
+//!
+//! An [`AttrSet`] is one immutable, shared block of bytes and a next hop. The block holds the attributes in canonical
+//! form: sorted by code, one copy of each, flags with the meaningless bits cleared and the extended-length bit only where
+//! it is needed, AS numbers four octets wide. So two sets are equal exactly if their bytes are, a set can be interned by
+//! hashing its bytes, and sending it to a four-octet peer is a copy. MP_REACH_NLRI, MP_UNREACH_NLRI, NEXT_HOP and the
+//! AS4 attributes are never in the block: they belong to one message or one session.
+
+use super::{AttrSetBuilder, Flags, NextHop, RawAttr, RawAttrs};
+use crate::context::AsnWidth;
+use crate::iana::AttrCode;
+use alloc::sync::Arc;
+use core::fmt;
+
+/// The attributes of a route, canonical and shared. Cloning copies a pointer; equality and hash are over the bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttrSet {
+    block: Arc<[u8]>,
+    next_hop: NextHop,
+}
+
+impl AttrSet {
+    /// The caller has made the block canonical.
+    #[inline]
+    pub(crate) fn from_block(block: Arc<[u8]>, next_hop: NextHop) -> AttrSet {
+        AttrSet { block, next_hop }
+    }
+
+    /// Starts an empty set.
+    pub fn builder(next_hop: NextHop) -> AttrSetBuilder {
+        AttrSetBuilder::new(next_hop)
+    }
+
+    /// Starts from this set's attributes.
+    pub fn edit(&self) -> AttrSetBuilder {
+        AttrSetBuilder::from_set(self)
+    }
+
+    /// The same attributes with another next hop. Shares the block.
+    pub fn with_next_hop(&self, next_hop: NextHop) -> AttrSet {
+        AttrSet { block: self.block.clone(), next_hop }
+    }
+
+    /// Where to send packets.
+    #[inline]
+    pub fn next_hop(&self) -> &NextHop {
+        &self.next_hop
+    }
+
+    /// The canonical bytes, without the next hop.
+    #[inline]
+    pub fn octets(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// The attributes, sorted by code.
+    #[inline]
+    pub fn iter(&self) -> RawAttrs<'_> {
+        RawAttrs::new(&self.block)
+    }
+
+    /// The attribute of this code.
+    #[inline]
+    pub fn get(&self, code: AttrCode) -> Option<RawAttr<'_>> {
+        self.iter().take_while(|attr| attr.code <= code).find(|attr| attr.code == code)
+    }
+
+    #[inline]
+    fn value(&self, code: AttrCode) -> Option<&[u8]> {
+        self.get(code).map(|attr| attr.value)
+    }
+
+    #[inline]
+    fn asn_width(&self) -> AsnWidth {
+        AsnWidth::Four
+    }
+
+    super::attr_readers!();
+
+    /// Attributes without a reader of their own here that are passed on unread.
+    pub fn opaque(&self) -> impl Iterator<Item = RawAttr<'_>> {
+        self.iter().filter(|attr| attr.flags.contains(Flags::OPTIONAL) && attr.code.name().is_none())
+    }
+}
+
+impl fmt::Debug for AttrSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut set = f.debug_map();
+        set.entry(&AttrCode::NEXT_HOP, &self.next_hop);
+        for attr in self.iter() {
+            match attr.code {
+                AttrCode::ORIGIN => set.entry(&attr.code, &self.origin()),
+                AttrCode::AS_PATH => set.entry(&attr.code, &format_args!("{}", self.as_path())),
+                AttrCode::COMMUNITIES => set.entry(&attr.code, &self.communities()),
+                AttrCode::EXT_COMMUNITIES => set.entry(&attr.code, &self.ext_communities()),
+                AttrCode::LARGE_COMMUNITIES => set.entry(&attr.code, &self.large_communities()),
+                AttrCode::ORIGINATOR_ID => set.entry(&attr.code, &self.originator_id()),
+                AttrCode::CLUSTER_LIST => set.entry(&attr.code, &self.cluster_list()),
+                _ if attr.value.len() == 4 => set.entry(&attr.code, &super::number(attr.value).unwrap_or(0)),
+                _ => set.entry(&attr.code, &format_args!("{:02x?}", attr.value)),
+            };
+        }
+        set.finish()
+    }
+}

@@ -1,0 +1,357 @@
+//! Capabilities: what a speaker says it can do (RFC 5492).
+//!
+//! Each is a code, a length and a value. A known capability whose value does not have its form is ignored, as an unknown
+//! one is: both are kept as [`Capability::Unknown`], so nothing is lost and nothing half-read takes effect.
+
+use crate::error::ParseError;
+use crate::family::{Afi, Family, Safi};
+use crate::id::Asn;
+use crate::reader::Cursor;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+use core::str::FromStr;
+
+/// One capability.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// Routes of a family (RFC 4760).
+    Multiprotocol(Family),
+    /// Routes are sent again on request (RFC 2918).
+    RouteRefresh,
+    /// Outbound route filtering, unread (RFC 5291).
+    OutboundFilter(Bytes),
+    /// Next hops of another address family, for each of these (RFC 8950).
+    ExtendedNextHop(Vec<(Family, Afi)>),
+    /// Messages of up to 65,535 octets (RFC 8654).
+    ExtendedMessage,
+    /// How many labels per prefix, by family (RFC 8277).
+    MultipleLabels(Vec<(Family, u8)>),
+    /// The speaker's part in the relation to its neighbour (RFC 9234).
+    Role(Role),
+    /// Routes survive a restart (RFC 4724, RFC 8538).
+    GracefulRestart(GracefulRestart),
+    /// AS numbers of four octets, with the speaker's own (RFC 6793).
+    FourOctetAs(Asn),
+    /// Several paths per prefix, by family (RFC 7911).
+    AddPath(Vec<(Family, AddPath)>),
+    /// Marks around the answer to a refresh (RFC 7313).
+    EnhancedRefresh,
+    /// Routes survive for long (RFC 9494).
+    LongLivedRestart(Vec<LongLived>),
+    /// The speaker's name; text that need not be UTF-8.
+    Fqdn {
+        /// Host name.
+        host: Bytes,
+        /// Domain name.
+        domain: Bytes,
+    },
+    /// The speaker's software; text that need not be UTF-8.
+    SoftwareVersion(Bytes),
+    /// Unknown, or known with a value that does not have its form. To be ignored.
+    Unknown {
+        /// Capability code.
+        code: u8,
+        /// Value.
+        value: Bytes,
+    },
+}
+
+/// Roles (RFC 9234 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// Sells transit to the neighbour.
+    Provider = 0,
+    /// A route server.
+    RouteServer = 1,
+    /// A route server's client.
+    RouteServerClient = 2,
+    /// Buys transit from the neighbour.
+    Customer = 3,
+    /// Exchanges its own and its customers' routes.
+    Peer = 4,
+}
+
+impl Role {
+    /// The role that a neighbour must have (RFC 9234 section 4.2).
+    pub const fn counterpart(self) -> Role {
+        match self {
+            Role::Provider => Role::Customer,
+            Role::Customer => Role::Provider,
+            Role::RouteServer => Role::RouteServerClient,
+            Role::RouteServerClient => Role::RouteServer,
+            Role::Peer => Role::Peer,
+        }
+    }
+
+    const fn from_octet(octet: u8) -> Option<Role> {
+        match octet {
+            0 => Some(Role::Provider),
+            1 => Some(Role::RouteServer),
+            2 => Some(Role::RouteServerClient),
+            3 => Some(Role::Customer),
+            4 => Some(Role::Peer),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Provider => "provider",
+            Role::RouteServer => "route-server",
+            Role::RouteServerClient => "route-server-client",
+            Role::Customer => "customer",
+            Role::Peer => "peer",
+        })
+    }
+}
+
+impl FromStr for Role {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        match s {
+            "provider" => Ok(Role::Provider),
+            "route-server" => Ok(Role::RouteServer),
+            "route-server-client" => Ok(Role::RouteServerClient),
+            "customer" => Ok(Role::Customer),
+            "peer" => Ok(Role::Peer),
+            _ => Err(ParseError("a role is provider, customer, peer, route-server or route-server-client")),
+        }
+    }
+}
+
+/// The graceful restart capability.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GracefulRestart {
+    /// The speaker has restarted and waits for End-of-RIB (R bit).
+    pub restarting: bool,
+    /// Routes are kept after NOTIFICATIONs too (N bit, RFC 8538).
+    pub notification: bool,
+    /// How long until the speaker is back, at most 4,095.
+    pub time_secs: u16,
+    /// Families, with whether forwarding state was kept (F bit).
+    pub families: Vec<(Family, Forwarding)>,
+}
+
+/// Whether a restarted speaker kept its forwarding state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Forwarding {
+    /// Not kept.
+    #[default]
+    Lost,
+    /// Kept.
+    Kept,
+}
+
+/// One family of the long-lived graceful restart capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LongLived {
+    /// Family.
+    pub family: Family,
+    /// Whether forwarding state was kept (F bit).
+    pub forwarding: Forwarding,
+    /// How long stale routes may be kept, at most 16,777,215.
+    pub time_secs: u32,
+}
+
+/// Directions in which a speaker can handle several paths per prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum AddPath {
+    /// It can receive them.
+    Receive = 1,
+    /// It can send them.
+    Send = 2,
+    /// Both.
+    Both = 3,
+}
+
+impl AddPath {
+    /// Whether it can receive.
+    pub const fn receives(self) -> bool {
+        matches!(self, AddPath::Receive | AddPath::Both)
+    }
+
+    /// Whether it can send.
+    pub const fn sends(self) -> bool {
+        matches!(self, AddPath::Send | AddPath::Both)
+    }
+
+    const fn from_octet(octet: u8) -> Option<AddPath> {
+        match octet {
+            1 => Some(AddPath::Receive),
+            2 => Some(AddPath::Send),
+            3 => Some(AddPath::Both),
+            _ => None,
+        }
+    }
+}
+
+impl Capability {
+    /// The capability's code.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Capability::Multiprotocol(_) => 1,
+            Capability::RouteRefresh => 2,
+            Capability::OutboundFilter(_) => 3,
+            Capability::ExtendedNextHop(_) => 5,
+            Capability::ExtendedMessage => 6,
+            Capability::MultipleLabels(_) => 8,
+            Capability::Role(_) => 9,
+            Capability::GracefulRestart(_) => 64,
+            Capability::FourOctetAs(_) => 65,
+            Capability::AddPath(_) => 69,
+            Capability::EnhancedRefresh => 70,
+            Capability::LongLivedRestart(_) => 71,
+            Capability::Fqdn { .. } => 73,
+            Capability::SoftwareVersion(_) => 75,
+            Capability::Unknown { code, .. } => *code,
+        }
+    }
+
+    /// Reads a value.
+    pub fn decode(code: u8, value: &[u8]) -> Capability {
+        Capability::known(code, value)
+            .unwrap_or_else(|| Capability::Unknown { code, value: Bytes::copy_from_slice(value) })
+    }
+
+    fn known(code: u8, value: &[u8]) -> Option<Capability> {
+        let mut cursor = Cursor::new(value);
+        let capability = match code {
+            1 => {
+                let afi = Afi(cursor.u16()?);
+                let [_reserved, safi] = cursor.array()?;
+                Capability::Multiprotocol(Family::new(afi, Safi(safi)))
+            }
+            2 => Capability::RouteRefresh,
+            3 => Capability::OutboundFilter(Bytes::copy_from_slice(cursor.take(value.len())?)),
+            5 => Capability::ExtendedNextHop(all(&mut cursor, |cursor| {
+                let [afi_high, afi_low, _reserved, safi, hop_high, hop_low] = cursor.array()?;
+                let afi = Afi(u16::from_be_bytes([afi_high, afi_low]));
+                Some((Family::new(afi, Safi(safi)), Afi(u16::from_be_bytes([hop_high, hop_low]))))
+            })?),
+            6 => Capability::ExtendedMessage,
+            8 => {
+                Capability::MultipleLabels(all(&mut cursor, |cursor| Some((family(cursor)?, cursor.u8()?)))?)
+            }
+            9 => Capability::Role(Role::from_octet(cursor.u8()?)?),
+            64 => Capability::GracefulRestart(graceful_restart(&mut cursor)?),
+            65 => Capability::FourOctetAs(Asn(cursor.u32()?)),
+            69 => {
+                let tuples =
+                    all(&mut cursor, |cursor| Some((family(cursor)?, AddPath::from_octet(cursor.u8()?))))?;
+                let known = tuples.into_iter().filter_map(|(family, direction)| Some((family, direction?)));
+                Capability::AddPath(known.collect())
+            }
+            70 => Capability::EnhancedRefresh,
+            71 => Capability::LongLivedRestart(all(&mut cursor, |cursor| {
+                let family = family(cursor)?;
+                let [flags, time @ ..] = cursor.array::<4>()?;
+                let time_secs = time.iter().fold(0, |n, octet| n << 8 | u32::from(*octet));
+                Some(LongLived { family, forwarding: forwarding(flags), time_secs })
+            })?),
+            73 => Capability::Fqdn { host: counted(&mut cursor)?, domain: counted(&mut cursor)? },
+            75 => Capability::SoftwareVersion(counted(&mut cursor)?),
+            _ => return None,
+        };
+        cursor.is_empty().then_some(capability)
+    }
+
+    /// Appends the value, without code and length.
+    pub(crate) fn encode_value(&self, out: &mut Vec<u8>) {
+        match self {
+            Capability::Multiprotocol(family) => {
+                out.extend_from_slice(&family.afi.0.to_be_bytes());
+                out.extend_from_slice(&[0, family.safi.0]);
+            }
+            Capability::RouteRefresh | Capability::ExtendedMessage | Capability::EnhancedRefresh => {}
+            Capability::OutboundFilter(value) | Capability::Unknown { value, .. } => {
+                out.extend_from_slice(value)
+            }
+            Capability::ExtendedNextHop(tuples) => {
+                for (family, hop) in tuples {
+                    out.extend_from_slice(&family.afi.0.to_be_bytes());
+                    out.extend_from_slice(&[0, family.safi.0]);
+                    out.extend_from_slice(&hop.0.to_be_bytes());
+                }
+            }
+            Capability::MultipleLabels(tuples) => {
+                tuples.iter().for_each(|(family, count)| put_family(out, *family, *count));
+            }
+            Capability::Role(role) => out.push(*role as u8),
+            Capability::GracefulRestart(restart) => {
+                let flags = u16::from(restart.restarting) << 15 | u16::from(restart.notification) << 14;
+                out.extend_from_slice(&(flags | restart.time_secs.min(0x0FFF)).to_be_bytes());
+                restart
+                    .families
+                    .iter()
+                    .for_each(|(family, kept)| put_family(out, *family, (*kept as u8) << 7));
+            }
+            Capability::FourOctetAs(asn) => out.extend_from_slice(&asn.0.to_be_bytes()),
+            Capability::AddPath(tuples) => {
+                tuples.iter().for_each(|(family, direction)| put_family(out, *family, *direction as u8));
+            }
+            Capability::LongLivedRestart(tuples) => {
+                for tuple in tuples {
+                    put_family(out, tuple.family, (tuple.forwarding as u8) << 7);
+                    let [_, time @ ..] = tuple.time_secs.min(0x00FF_FFFF).to_be_bytes();
+                    out.extend_from_slice(&time);
+                }
+            }
+            Capability::Fqdn { host, domain } => {
+                put_counted(out, host);
+                put_counted(out, domain);
+            }
+            Capability::SoftwareVersion(version) => put_counted(out, version),
+        }
+    }
+}
+
+/// Reads items until the value ends; `None` if one is cut short.
+fn all<'a, T>(cursor: &mut Cursor<'a>, mut item: impl FnMut(&mut Cursor<'a>) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    while !cursor.is_empty() {
+        items.push(item(cursor)?);
+    }
+    Some(items)
+}
+
+fn family(cursor: &mut Cursor<'_>) -> Option<Family> {
+    Some(Family::new(Afi(cursor.u16()?), Safi(cursor.u8()?)))
+}
+
+fn put_family(out: &mut Vec<u8>, family: Family, last: u8) {
+    out.extend_from_slice(&family.afi.0.to_be_bytes());
+    out.extend_from_slice(&[family.safi.0, last]);
+}
+
+const fn forwarding(flags: u8) -> Forwarding {
+    if flags & 0x80 == 0 { Forwarding::Lost } else { Forwarding::Kept }
+}
+
+fn graceful_restart(cursor: &mut Cursor<'_>) -> Option<GracefulRestart> {
+    let first = cursor.u16()?;
+    let families = all(cursor, |cursor| Some((family(cursor)?, forwarding(cursor.u8()?))))?;
+    Some(GracefulRestart {
+        restarting: first & 0x8000 != 0,
+        notification: first & 0x4000 != 0,
+        time_secs: first & 0x0FFF,
+        families,
+    })
+}
+
+fn counted(cursor: &mut Cursor<'_>) -> Option<Bytes> {
+    let len = cursor.u8()?;
+    cursor.take(usize::from(len)).map(Bytes::copy_from_slice)
+}
+
+fn put_counted(out: &mut Vec<u8>, text: &[u8]) {
+    let text = text.get(..text.len().min(255)).unwrap_or(&[]);
+    out.push(text.len() as u8);
+    out.extend_from_slice(text);
+}

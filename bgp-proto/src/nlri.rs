@@ -1,0 +1,309 @@
+//! Network layer reachability information: what a route leads to.
+//!
+//! The unicast and multicast families carry prefixes, read into [`Prefix`] values. NLRI of other families are delimited
+//! and kept as octets, which is all that reflecting them takes. A field of NLRI is checked once when its message is
+//! decoded; the iterators here cannot fail and do not allocate.
+//!
+//! With ADD-PATH (RFC 7911) each NLRI has a path identifier before it; without, the identifier is zero.
+
+use crate::context::WireContext;
+use crate::family::{Family, Shape};
+use crate::id::PathId;
+use crate::prefix::{Prefix, Version};
+use bytes::Bytes;
+use core::fmt;
+
+/// One NLRI, owned. Octets of an opaque one are without path identifier and as they stood on the wire.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Nlri {
+    /// Of a unicast or multicast family.
+    Prefix(Prefix),
+    /// Of another family.
+    Opaque(Bytes),
+}
+
+impl Nlri {
+    /// Borrows it.
+    pub fn as_view(&self) -> NlriRef<'_> {
+        match self {
+            Nlri::Prefix(prefix) => NlriRef::Prefix(*prefix),
+            Nlri::Opaque(octets) => NlriRef::Opaque(octets),
+        }
+    }
+
+    /// The prefix, if it is one.
+    pub fn prefix(&self) -> Option<Prefix> {
+        match self {
+            Nlri::Prefix(prefix) => Some(*prefix),
+            Nlri::Opaque(_) => None,
+        }
+    }
+}
+
+impl From<Prefix> for Nlri {
+    fn from(prefix: Prefix) -> Self {
+        Nlri::Prefix(prefix)
+    }
+}
+
+impl fmt::Display for Nlri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_view().fmt(f)
+    }
+}
+
+impl fmt::Debug for Nlri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One NLRI, borrowed from a message.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NlriRef<'a> {
+    /// Of a unicast or multicast family.
+    Prefix(Prefix),
+    /// Of another family.
+    Opaque(&'a [u8]),
+}
+
+impl NlriRef<'_> {
+    /// Copies it.
+    pub fn to_owned(&self) -> Nlri {
+        match self {
+            NlriRef::Prefix(prefix) => Nlri::Prefix(*prefix),
+            NlriRef::Opaque(octets) => Nlri::Opaque(Bytes::copy_from_slice(octets)),
+        }
+    }
+
+    /// The prefix, if it is one.
+    pub fn prefix(&self) -> Option<Prefix> {
+        match self {
+            NlriRef::Prefix(prefix) => Some(*prefix),
+            NlriRef::Opaque(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for NlriRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NlriRef::Prefix(prefix) => prefix.fmt(f),
+            NlriRef::Opaque(octets) => octets.iter().try_for_each(|octet| write!(f, "{octet:02x}")),
+        }
+    }
+}
+
+impl fmt::Debug for NlriRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What can be written as NLRI.
+pub trait AsNlri {
+    /// Borrows it as NLRI.
+    fn as_nlri(&self) -> NlriRef<'_>;
+}
+
+impl AsNlri for Prefix {
+    #[inline]
+    fn as_nlri(&self) -> NlriRef<'_> {
+        NlriRef::Prefix(*self)
+    }
+}
+
+impl AsNlri for Nlri {
+    #[inline]
+    fn as_nlri(&self) -> NlriRef<'_> {
+        self.as_view()
+    }
+}
+
+impl AsNlri for NlriRef<'_> {
+    #[inline]
+    fn as_nlri(&self) -> NlriRef<'_> {
+        *self
+    }
+}
+
+impl<T: AsNlri + ?Sized> AsNlri for &T {
+    #[inline]
+    fn as_nlri(&self) -> NlriRef<'_> {
+        (**self).as_nlri()
+    }
+}
+
+/// The NLRI of a checked field, with their path identifiers.
+#[derive(Clone, Debug)]
+pub struct NlriIter<'a> {
+    rest: &'a [u8],
+    shape: Shape,
+    add_path: bool,
+}
+
+impl<'a> NlriIter<'a> {
+    /// `None` for a family that is not known, or octets that are not whole NLRI of it.
+    pub fn new(family: Family, octets: &'a [u8], ctx: &WireContext) -> Option<NlriIter<'a>> {
+        let iter = NlriIter { rest: octets, shape: family.shape()?, add_path: ctx.add_path.contains(family) };
+        iter.is_well_formed().then_some(iter)
+    }
+
+    /// Of octets that were checked, or are about to be.
+    #[inline]
+    pub(crate) const fn trusted(octets: &'a [u8], shape: Shape, add_path: bool) -> NlriIter<'a> {
+        NlriIter { rest: octets, shape, add_path }
+    }
+
+    /// The octets not yet read.
+    #[inline]
+    pub const fn octets(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Only the prefixes, for families that have nothing else; faster than matching on each.
+    #[inline]
+    pub fn prefixes(self) -> Prefixes<'a> {
+        match self.shape {
+            Shape::PrefixV4 => Prefixes { rest: self.rest, version: Version::V4, add_path: self.add_path },
+            Shape::PrefixV6 => Prefixes { rest: self.rest, version: Version::V6, add_path: self.add_path },
+            _ => Prefixes { rest: &[], version: Version::V4, add_path: false },
+        }
+    }
+
+    /// Whether the octets are whole NLRI.
+    #[inline]
+    pub(crate) fn is_well_formed(&self) -> bool {
+        match (self.shape, self.add_path) {
+            (Shape::PrefixV4, false) => are_prefixes(self.rest, 32),
+            (Shape::PrefixV6, false) => are_prefixes(self.rest, 128),
+            _ => {
+                let mut iter = self.clone();
+                while iter.next().is_some() {}
+                iter.rest.is_empty()
+            }
+        }
+    }
+}
+
+/// Whether the octets are whole prefixes of at most so many bits, without path identifiers.
+#[inline]
+fn are_prefixes(mut rest: &[u8], bits_max: u8) -> bool {
+    while let [bits, tail @ ..] = rest {
+        let Some(next) = tail.get(usize::from(bits.div_ceil(8))..) else { return false };
+        if *bits > bits_max {
+            return false;
+        }
+        rest = next;
+    }
+    true
+}
+
+impl<'a> Iterator for NlriIter<'a> {
+    type Item = (PathId, NlriRef<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<(PathId, NlriRef<'a>)> {
+        let (id, rest) = path_id(self.rest, self.add_path)?;
+        let (nlri, rest) = match self.shape {
+            Shape::PrefixV4 => prefix_v4(rest).map(|(prefix, rest)| (NlriRef::Prefix(prefix), rest))?,
+            Shape::PrefixV6 => prefix_v6(rest).map(|(prefix, rest)| (NlriRef::Prefix(prefix), rest))?,
+            shape => {
+                let (octets, rest) = rest.split_at_checked(opaque_len(rest, shape)?)?;
+                (NlriRef::Opaque(octets), rest)
+            }
+        };
+        self.rest = rest;
+        Some((id, nlri))
+    }
+}
+
+/// The prefixes of a checked field, with their path identifiers.
+#[derive(Clone, Debug)]
+pub struct Prefixes<'a> {
+    rest: &'a [u8],
+    version: Version,
+    add_path: bool,
+}
+
+impl Iterator for Prefixes<'_> {
+    type Item = (PathId, Prefix);
+
+    #[inline]
+    fn next(&mut self) -> Option<(PathId, Prefix)> {
+        let (id, rest) = path_id(self.rest, self.add_path)?;
+        let (prefix, rest) = match self.version {
+            Version::V4 => prefix_v4(rest)?,
+            Version::V6 => prefix_v6(rest)?,
+        };
+        self.rest = rest;
+        Some((id, prefix))
+    }
+}
+
+#[inline]
+fn path_id(rest: &[u8], add_path: bool) -> Option<(PathId, &[u8])> {
+    if !add_path {
+        return Some((PathId(0), rest));
+    }
+    let (id, rest) = rest.split_first_chunk::<4>()?;
+    Some((PathId(u32::from_be_bytes(*id)), rest))
+}
+
+#[inline]
+fn prefix_v4(rest: &[u8]) -> Option<(Prefix, &[u8])> {
+    let (bits, rest) = rest.split_first()?;
+    if *bits > 32 {
+        return None;
+    }
+    let n = usize::from(bits.div_ceil(8));
+    // Away from the end four octets can be read at once; the prefix masks what is not its own.
+    if let Some((four, _)) = rest.split_first_chunk::<4>() {
+        return Some((Prefix::from_v4_bits(u32::from_be_bytes(*four), *bits), rest.get(n..)?));
+    }
+    let (octets, rest) = rest.split_at_checked(n)?;
+    let mut four = [0; 4];
+    four.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
+    Some((Prefix::from_v4_bits(u32::from_be_bytes(four), *bits), rest))
+}
+
+#[inline]
+fn prefix_v6(rest: &[u8]) -> Option<(Prefix, &[u8])> {
+    let (bits, rest) = rest.split_first()?;
+    if *bits > 128 {
+        return None;
+    }
+    let n = usize::from(bits.div_ceil(8));
+    if let Some((all, _)) = rest.split_first_chunk::<16>() {
+        return Some((Prefix::from_v6_bits(u128::from_be_bytes(*all), *bits), rest.get(n..)?));
+    }
+    let (octets, rest) = rest.split_at_checked(n)?;
+    let mut all = [0; 16];
+    all.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
+    Some((Prefix::from_v6_bits(u128::from_be_bytes(all), *bits), rest))
+}
+
+/// Octets of the first NLRI, its own length field included.
+fn opaque_len(rest: &[u8], shape: Shape) -> Option<usize> {
+    let two = |at: usize| Some(usize::from(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?])));
+    match shape {
+        Shape::PrefixV4 | Shape::PrefixV6 => None,
+        Shape::Bits(bits_max) => {
+            let bits = u16::from(*rest.first()?);
+            (bits <= bits_max).then(|| 1 + usize::from(bits.div_ceil(8)))
+        }
+        Shape::TypeLength8 => Some(2 + usize::from(*rest.get(1)?)),
+        Shape::TypeLength16 => Some(4 + two(2)?),
+        Shape::Length16 => Some(2 + two(0)?),
+        Shape::FlowSpec => match *rest.first()? {
+            short @ 0..0xF0 => Some(1 + usize::from(short)),
+            _ => Some(2 + (two(0)? & 0x0FFF)),
+        },
+    }
+}
