@@ -1,3 +1,4 @@
 //! The body.
 
+pub mod config;
 pub mod sys;
