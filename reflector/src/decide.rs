@@ -1,0 +1,462 @@
+//! Which path is best: RFC 4271 section 9.1.2.2 with RFC 4456 section 9, as elimination.
+//!
+//! The RFC does not compare two paths; it removes paths from a set, step by step, until one is left. So does
+//! this file, and that keeps MULTI_EXIT_DISC honest: it is comparable only among paths from the same neighbouring
+//! AS, and a pairwise ordering with MED in it is not transitive. The result is the same whatever the order of
+//! arrival, and the step at which a path fell is its explanation.
+//!
+//! The order of the steps, with the letters of RFC 4271 section 9.1.2.2:
+//!
+//! | step | keeps |
+//! |---|---|
+//! | reachable | paths whose next hop is reachable (section 9.1.2) |
+//! | local origin | what this speaker originates |
+//! | fresh | paths that are not long-lived stale (RFC 9494 section 4.3) |
+//! | LOCAL_PREF | the highest (section 9.1.1) |
+//! | a: AS_PATH length | the shortest, an AS_SET counting 1 |
+//! | b: ORIGIN | the lowest |
+//! | c: MED | the lowest, within each neighbouring AS |
+//! | d: external | external paths, if there are any |
+//! | e: interior cost | the nearest next hop |
+//! | f: BGP Identifier | the lowest, ORIGINATOR_ID in its place (RFC 4456 section 9) |
+//! | CLUSTER_LIST length | the shortest (RFC 4456 section 9) |
+//! | g: peer address | the lowest |
+//! | path identifier | the lowest, for paths of one peer (RFC 7911) |
+//!
+//! Paths still in the set after step e are equal for forwarding: they are the multipath set.
+
+use bgp_proto::attr::Origin;
+use bgp_proto::{Asn, PathId, RouterId};
+use core::net::IpAddr;
+
+/// What the decision knows of one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contender {
+    /// Where the path came from.
+    pub source: Source,
+    /// The interior cost to the next hop, or `None` where it is not reachable.
+    pub interior_cost: Option<u32>,
+    /// Whether the path is long-lived stale (RFC 9494).
+    pub staleness: Staleness,
+    /// The attributes that count.
+    pub merits: Merits,
+    /// The sender's BGP Identifier.
+    pub router_id: RouterId,
+    /// The sender's address.
+    pub peer_addr: IpAddr,
+    /// The sender's path identifier.
+    pub path_id: PathId,
+}
+
+/// Where a path came from, as far as the decision cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// This speaker originates it.
+    Local,
+    /// From a peer in another AS.
+    External,
+    /// From a peer in this AS.
+    Internal,
+}
+
+/// Whether a path may be older than its sender's knowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staleness {
+    /// As good as any other, also during a graceful restart (RFC 4724 section 4.1).
+    Usual,
+    /// Long-lived stale: the last resort (RFC 9494 section 4.3).
+    LongLived,
+}
+
+/// The attributes that the decision compares, read once from an attribute set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merits {
+    /// LOCAL_PREF, or the default.
+    pub local_pref: u32,
+    /// AS_PATH length as RFC 4271 section 9.1.2.2 a counts it.
+    pub as_path_len: u32,
+    /// ORIGIN.
+    pub origin: Origin,
+    /// MULTI_EXIT_DISC; a missing one is 0, the lowest.
+    pub med: u32,
+    /// The neighbouring AS that `med` belongs to; `None` for a path from within.
+    pub neighbor_as: Option<Asn>,
+    /// ORIGINATOR_ID, which stands for the BGP Identifier.
+    pub originator_id: Option<RouterId>,
+    /// Entries of CLUSTER_LIST.
+    pub cluster_list_len: u32,
+}
+
+/// The step that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The next hop is not reachable.
+    Reachable,
+    /// This speaker's own origination wins.
+    LocalOrigin,
+    /// Long-lived stale paths lose.
+    Fresh,
+    /// The highest LOCAL_PREF.
+    LocalPref,
+    /// The shortest AS_PATH.
+    AsPathLength,
+    /// The lowest ORIGIN.
+    Origin,
+    /// The lowest MED of a neighbouring AS.
+    Med,
+    /// External over internal.
+    External,
+    /// The nearest next hop.
+    InteriorCost,
+    /// The lowest BGP Identifier or ORIGINATOR_ID.
+    RouterId,
+    /// The shortest CLUSTER_LIST.
+    ClusterListLength,
+    /// The lowest peer address.
+    PeerAddress,
+    /// The lowest path identifier.
+    PathId,
+    /// There was no other path.
+    OnlyPath,
+}
+
+impl Step {
+    /// The step in the words of `show` commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Reachable => "next hop unreachable",
+            Step::LocalOrigin => "local origin",
+            Step::Fresh => "long-lived stale",
+            Step::LocalPref => "LOCAL_PREF",
+            Step::AsPathLength => "AS_PATH length",
+            Step::Origin => "ORIGIN",
+            Step::Med => "MED",
+            Step::External => "external over internal",
+            Step::InteriorCost => "interior cost",
+            Step::RouterId => "BGP Identifier",
+            Step::ClusterListLength => "CLUSTER_LIST length",
+            Step::PeerAddress => "peer address",
+            Step::PathId => "path identifier",
+            Step::OnlyPath => "only path",
+        }
+    }
+}
+
+/// The winner and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Index of the best path.
+    pub best: usize,
+    /// The step that left it alone.
+    pub step: Step,
+}
+
+/// Runs the decision; keeps its buffers from one prefix to the next.
+#[derive(Debug, Default)]
+pub struct Decider {
+    standing: Vec<usize>,
+    equal: Vec<usize>,
+    fallen: Vec<(usize, Step)>,
+}
+
+impl Decider {
+    /// The best of `paths`, or `None` if there is none whose next hop is reachable.
+    pub fn decide(&mut self, paths: &[Contender]) -> Option<Decision> {
+        self.equal.clear();
+        self.fallen.clear();
+        self.standing.clear();
+        self.standing.extend(0..paths.len());
+        let mut last = Step::OnlyPath;
+        for step in STEPS {
+            if step == Step::RouterId {
+                self.equal.extend_from_slice(&self.standing);
+            }
+            let before = self.standing.len();
+            if before == 0 || (before == 1 && step != Step::Reachable && step != Step::RouterId) {
+                continue;
+            }
+            self.eliminate(step, paths);
+            if self.standing.len() < before {
+                last = step;
+            }
+        }
+        let best = *self.standing.first()?;
+        let step = if paths.len() == 1 { Step::OnlyPath } else { last };
+        Some(Decision { best, step })
+    }
+
+    /// The paths that were equal to the best one for forwarding, the best among them, in the order given.
+    pub fn multipath(&self) -> &[usize] {
+        &self.equal
+    }
+
+    /// The paths that lost, each with the step at which it fell.
+    pub fn fallen(&self) -> &[(usize, Step)] {
+        &self.fallen
+    }
+
+    fn eliminate(&mut self, step: Step, paths: &[Contender]) {
+        let Decider { standing, fallen, .. } = self;
+        match step {
+            Step::Med => {
+                // Section 9.1.2.2 c: a path falls only to one of its own neighbouring AS.
+                let rivals: Vec<Merits> = standing.iter().map(|i| paths[*i].merits).collect();
+                retain(standing, fallen, step, |i| {
+                    let own = &paths[i].merits;
+                    !rivals.iter().any(|r| r.neighbor_as == own.neighbor_as && r.med < own.med)
+                });
+            }
+            Step::Reachable => retain(standing, fallen, step, |i| paths[i].interior_cost.is_some()),
+            _ => {
+                let Some(least) = standing.iter().map(|i| key(step, &paths[*i])).min() else { return };
+                retain(standing, fallen, step, |i| key(step, &paths[i]) == least);
+            }
+        }
+    }
+}
+
+const STEPS: [Step; 13] = [
+    Step::Reachable,
+    Step::LocalOrigin,
+    Step::Fresh,
+    Step::LocalPref,
+    Step::AsPathLength,
+    Step::Origin,
+    Step::Med,
+    Step::External,
+    Step::InteriorCost,
+    Step::RouterId,
+    Step::ClusterListLength,
+    Step::PeerAddress,
+    Step::PathId,
+];
+
+fn retain(
+    standing: &mut Vec<usize>,
+    fallen: &mut Vec<(usize, Step)>,
+    step: Step,
+    mut keep: impl FnMut(usize) -> bool,
+) {
+    standing.retain(|i| {
+        let kept = keep(*i);
+        if !kept {
+            fallen.push((*i, step));
+        }
+        kept
+    });
+}
+
+/// What a step minimises.
+fn key(step: Step, path: &Contender) -> u128 {
+    let m = &path.merits;
+    match step {
+        Step::LocalOrigin => u128::from(path.source != Source::Local),
+        Step::Fresh => u128::from(path.staleness == Staleness::LongLived),
+        Step::LocalPref => u128::from(u32::MAX - m.local_pref),
+        Step::AsPathLength => u128::from(m.as_path_len),
+        Step::Origin => m.origin as u128,
+        Step::External => u128::from(path.source == Source::Internal),
+        Step::InteriorCost => u128::from(path.interior_cost.unwrap_or(u32::MAX)),
+        Step::RouterId => u128::from(m.originator_id.unwrap_or(path.router_id).0),
+        Step::ClusterListLength => u128::from(m.cluster_list_len),
+        Step::PeerAddress => match path.peer_addr {
+            IpAddr::V4(a) => u128::from(a.to_bits()),
+            IpAddr::V6(a) => a.to_bits(),
+        },
+        Step::PathId => u128::from(path.path_id.0),
+        Step::Reachable | Step::Med | Step::OnlyPath => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+    use proptest::prelude::*;
+
+    fn path() -> Contender {
+        Contender {
+            source: Source::External,
+            interior_cost: Some(10),
+            staleness: Staleness::Usual,
+            merits: Merits {
+                local_pref: 100,
+                as_path_len: 3,
+                origin: Origin::Egp,
+                med: 10,
+                neighbor_as: Some(Asn(65001)),
+                originator_id: None,
+                cluster_list_len: 1,
+            },
+            router_id: RouterId(10),
+            peer_addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10)),
+            path_id: PathId(10),
+        }
+    }
+
+    /// What makes a path better at a step, and worse at every later one, must win at that step.
+    fn better_at(step: Step, p: &mut Contender) {
+        let m = &mut p.merits;
+        match step {
+            Step::Reachable => p.interior_cost = Some(10),
+            Step::LocalOrigin => p.source = Source::Local,
+            Step::Fresh => p.staleness = Staleness::Usual,
+            Step::LocalPref => m.local_pref = 101,
+            Step::AsPathLength => m.as_path_len = 2,
+            Step::Origin => m.origin = Origin::Igp,
+            Step::Med => m.med = 9,
+            Step::External => p.source = Source::External,
+            Step::InteriorCost => p.interior_cost = Some(9),
+            Step::RouterId => p.router_id = RouterId(9),
+            Step::ClusterListLength => m.cluster_list_len = 0,
+            Step::PeerAddress => p.peer_addr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
+            Step::PathId => p.path_id = PathId(9),
+            Step::OnlyPath => {}
+        }
+    }
+
+    fn worse_at(step: Step, p: &mut Contender) {
+        let m = &mut p.merits;
+        match step {
+            Step::Reachable => p.interior_cost = None,
+            Step::LocalOrigin => {}
+            Step::Fresh => p.staleness = Staleness::LongLived,
+            Step::LocalPref => m.local_pref = 99,
+            Step::AsPathLength => m.as_path_len = 4,
+            Step::Origin => m.origin = Origin::Incomplete,
+            Step::Med => m.med = 11,
+            Step::External => p.source = Source::Internal,
+            Step::InteriorCost => p.interior_cost = Some(11),
+            Step::RouterId => p.router_id = RouterId(11),
+            Step::ClusterListLength => m.cluster_list_len = 2,
+            Step::PeerAddress => p.peer_addr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11)),
+            Step::PathId => p.path_id = PathId(11),
+            Step::OnlyPath => {}
+        }
+    }
+
+    #[test]
+    fn each_step_overrules_all_later_ones() {
+        for (at, step) in STEPS.iter().enumerate().filter(|(_, s)| **s != Step::Reachable) {
+            let mut good = path();
+            let mut bad = path();
+            worse_at(*step, &mut bad);
+            better_at(*step, &mut good);
+            for later in &STEPS[at + 1..] {
+                if !(*step == Step::LocalOrigin && *later == Step::External) {
+                    worse_at(*later, &mut good);
+                }
+            }
+            let decision = Decider::default().decide(&[bad, good]).expect("a best path");
+            assert_eq!((decision.best, decision.step), (1, *step), "{}", step.as_str());
+        }
+    }
+
+    #[test]
+    fn a_path_without_a_reachable_next_hop_is_never_best() {
+        let mut bad = path();
+        worse_at(Step::Reachable, &mut bad);
+        let mut decider = Decider::default();
+        assert_eq!(decider.decide(&[bad]), None);
+        assert_eq!(decider.decide(&[bad, path()]), Some(Decision { best: 1, step: Step::Reachable }));
+        assert_eq!(decider.fallen(), [(0, Step::Reachable)]);
+        assert_eq!(decider.multipath(), [1]);
+    }
+
+    #[test]
+    fn med_is_compared_within_a_neighbouring_as_only() {
+        let (mut a, mut b) = (path(), path());
+        a.merits.med = 50;
+        b.merits.neighbor_as = Some(Asn(65002));
+        b.router_id = RouterId(11);
+        let decision = Decider::default().decide(&[b, a]).expect("a best path");
+        assert_eq!((decision.best, decision.step), (1, Step::RouterId));
+    }
+
+    #[test]
+    fn the_order_dependent_med_example_has_one_outcome() {
+        // Two paths of AS 65001 and one of AS 65002: pairwise comparison in the order of arrival gives different
+        // winners; elimination does not.
+        let (mut a, mut b, mut c) = (path(), path(), path());
+        (a.merits.med, a.router_id) = (200, RouterId(1));
+        (b.merits.neighbor_as, b.router_id) = (Some(Asn(65002)), RouterId(2));
+        (c.merits.med, c.router_id) = (100, RouterId(3));
+        for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
+            let decision = Decider::default().decide(&order).expect("a best path");
+            assert_eq!(order[decision.best].router_id, RouterId(2));
+        }
+    }
+
+    fn contender() -> impl Strategy<Value = Contender> {
+        let merits = (0..2u32, 0..2u32, 0..3u8, 0..3u32, 0..3u32, prop::option::of(0..3u32), 0..2u32);
+        (merits, 0..3u8, prop::option::of(0..2u32), 0..3u32, 0..3u8, 0..3u32, any::<bool>()).prop_map(
+            |((lp, len, origin, med, asn, originator, clusters), source, cost, id, addr, path_id, stale)| {
+                Contender {
+                    source: [Source::Local, Source::External, Source::Internal][usize::from(source)],
+                    interior_cost: cost,
+                    staleness: if stale { Staleness::LongLived } else { Staleness::Usual },
+                    merits: Merits {
+                        local_pref: lp,
+                        as_path_len: len,
+                        origin: [Origin::Igp, Origin::Egp, Origin::Incomplete][usize::from(origin)],
+                        med,
+                        neighbor_as: (asn > 0).then_some(Asn(asn)),
+                        originator_id: originator.map(RouterId),
+                        cluster_list_len: clusters,
+                    },
+                    router_id: RouterId(id),
+                    peer_addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, addr)),
+                    path_id: PathId(path_id),
+                }
+            },
+        )
+    }
+
+    /// RFC 4271 section 9.1.2.2 read literally: of any two paths left, one may remove the other; repeat per step.
+    fn removes(step: Step, by: &Contender, p: &Contender) -> bool {
+        let id = |c: &Contender| c.merits.originator_id.unwrap_or(c.router_id);
+        match step {
+            Step::Reachable => p.interior_cost.is_none(),
+            Step::LocalOrigin => by.source == Source::Local && p.source != Source::Local,
+            Step::Fresh => by.staleness == Staleness::Usual && p.staleness == Staleness::LongLived,
+            Step::LocalPref => by.merits.local_pref > p.merits.local_pref,
+            Step::AsPathLength => by.merits.as_path_len < p.merits.as_path_len,
+            Step::Origin => (by.merits.origin as u8) < p.merits.origin as u8,
+            Step::Med => by.merits.neighbor_as == p.merits.neighbor_as && by.merits.med < p.merits.med,
+            Step::External => by.source != Source::Internal && p.source == Source::Internal,
+            Step::InteriorCost => by.interior_cost < p.interior_cost,
+            Step::RouterId => id(by) < id(p),
+            Step::ClusterListLength => by.merits.cluster_list_len < p.merits.cluster_list_len,
+            Step::PeerAddress => by.peer_addr < p.peer_addr,
+            Step::PathId => by.path_id < p.path_id,
+            Step::OnlyPath => false,
+        }
+    }
+
+    fn literal(paths: &[Contender]) -> Vec<Contender> {
+        STEPS.iter().fold(paths.to_vec(), |left, step| {
+            left.iter().filter(|p| !left.iter().any(|by| removes(*step, by, p))).copied().collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_rfc_read_literally(paths in prop::collection::vec(contender(), 0..7)) {
+            let best = Decider::default().decide(&paths).map(|d| paths[d.best]);
+            prop_assert_eq!(best, literal(&paths).first().copied());
+        }
+
+        #[test]
+        fn does_not_depend_on_the_order_of_arrival(
+            paths in prop::collection::vec(contender(), 1..6),
+            by in 0..6usize,
+        ) {
+            let mut turned = paths.clone();
+            turned.rotate_left(by % paths.len());
+            turned.reverse();
+            let one = Decider::default().decide(&paths).map(|d| paths[d.best]);
+            let other = Decider::default().decide(&turned).map(|d| turned[d.best]);
+            prop_assert_eq!(one, other);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The small values that cross between sessions, the table and the daemon.
+
+use bgp_proto::{Asn, AttrSet, Family, FamilySet, Nlri, PathId, Prefix, RouterId, WireContext};
+use core::net::IpAddr;
+
+use crate::time::Duration;
+
+/// What both sides of a session agreed on (RFC 5492), the outcome of the exchange of OPEN messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The peer's AS number: its 4-octet capability's if it sent one (RFC 6793), else its OPEN's.
+    pub peer_asn: Asn,
+    /// The peer's BGP Identifier.
+    pub peer_router_id: RouterId,
+    /// The hold time in use, seconds; 0: no keepalives and no expiry.
+    pub hold_secs: u16,
+    /// Families that both sides announced.
+    pub families: FamilySet,
+    /// How to decode what the peer sends.
+    pub receive: WireContext,
+    /// How to encode what the peer is sent.
+    pub transmit: WireContext,
+    /// Whether the peer answers ROUTE-REFRESH, and how.
+    pub refresh: RefreshMode,
+    /// The peer's graceful restart capability (RFC 4724), where both sides have it.
+    pub restart: Option<PeerRestart>,
+}
+
+/// What a peer can do about ROUTE-REFRESH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshMode {
+    /// It did not announce it.
+    None,
+    /// RFC 2918.
+    Plain,
+    /// RFC 7313: demarcated by BoRR and EoRR.
+    Enhanced,
+}
+
+/// A peer's graceful restart capability (RFC 4724 section 3, RFC 8538 section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerRestart {
+    /// How long to wait for the peer to come back.
+    pub restart_time: Duration,
+    /// The R bit: the peer has just restarted.
+    pub restarting: bool,
+    /// The N bit: NOTIFICATION messages too lead to a graceful restart.
+    pub notification: bool,
+    /// Families whose routes are worth keeping.
+    pub families: FamilySet,
+    /// Families with the F bit: the peer kept forwarding while it restarted.
+    pub forwarding: FamilySet,
+}
+
+/// Route changes in the order in which the peer sent them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// The attribute sets that `changes` name by index.
+    pub attrs: Vec<AttrSet>,
+    /// What changed.
+    pub changes: Vec<RouteChange>,
+}
+
+/// One path announced or withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteChange {
+    /// The family of `nlri`.
+    pub family: Family,
+    /// The peer's path identifier; 0 without add-path (RFC 7911).
+    pub path_id: PathId,
+    /// What is reached or no longer reached.
+    pub nlri: Nlri,
+    /// Index into [`Routes::attrs`], or `None` for a withdrawal.
+    pub attrs: Option<u32>,
+}
+
+/// Whether a peer's routes outlive its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// They go at once.
+    Drop,
+    /// They stay, stale, for `restart_time` (RFC 4724 section 4.2), in `families`.
+    Stale {
+        /// How long to wait for the peer to come back.
+        restart_time: Duration,
+        /// Families whose routes stay; others go at once.
+        families: FamilySet,
+    },
+}
+
+/// A route that the kernel should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FibRoute {
+    /// Forward to these next hops, as BGP names them: not yet resolved to interfaces.
+    Via(Vec<Hop>),
+    /// Drop: the node's own block, of which only more specific parts exist.
+    Blackhole,
+}
+
+/// One next hop of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hop {
+    /// The BGP next hop.
+    pub addr: IpAddr,
+    /// Relative weight, 1 to 255.
+    pub weight: u8,
+}
+
+/// One change of what the kernel should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FibChange {
+    /// The destination.
+    pub prefix: Prefix,
+    /// The route, or `None` if there should be none.
+    pub route: Option<FibRoute>,
+}
+
+/// What is known about the way to a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    /// Not known yet; a route through it is not usable (RFC 4271 section 9.1.2).
+    Unknown,
+    /// Reachable at this interior cost.
+    Reachable {
+        /// The interior cost that the decision compares (RFC 4271 section 9.1.2.2 e).
+        metric: u32,
+    },
+    /// There is no route to it.
+    Unreachable,
+}

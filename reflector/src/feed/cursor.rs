@@ -1,0 +1,96 @@
+//! A peer's place in its group's log.
+
+use bytes::Bytes;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use super::{Feed, LogView, segment::Withdrawals};
+use crate::ids::{PeerId, Seq};
+
+/// How far a cursor has come, shared with the table, which may forget what every cursor has passed.
+///
+/// It only grows while a feed lives, so that a stale reading is a safe one. A route refresh starts a cursor over
+/// without moving it: what was passed once is known to the peer.
+#[derive(Debug, Default)]
+pub struct Position(AtomicU64);
+
+impl Position {
+    /// A position at `seq`.
+    pub fn new(seq: Seq) -> Position {
+        Position(AtomicU64::new(seq.0))
+    }
+
+    /// Where the cursor is known to have been.
+    pub fn seq(&self) -> Seq {
+        Seq(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves on to `seq`; never back.
+    fn advance(&self, seq: Seq) {
+        self.0.fetch_max(seq.0, Ordering::AcqRel);
+    }
+}
+
+/// Reads a group's log for one peer.
+#[derive(Debug)]
+pub struct Cursor {
+    peer: PeerId,
+    at: Seq,
+    /// Up to here withdrawals say nothing that the peer does not know: it never heard what they take back, or heard
+    /// them before it asked for everything again.
+    known_through: Seq,
+    /// End-of-RIB, or the end of a refresh, is due once `at` has reached this.
+    due: Option<Seq>,
+    position: Arc<Position>,
+}
+
+impl Cursor {
+    /// The cursor of a peer that is new to the feed's group.
+    pub fn new(peer: PeerId, feed: &Feed) -> Cursor {
+        Cursor {
+            peer,
+            at: Seq::START,
+            known_through: feed.initial,
+            due: Some(feed.initial),
+            position: feed.position.clone(),
+        }
+    }
+
+    /// Starts over, to tell everything again (RFC 2918), by a feed granted for that.
+    pub fn restart(&mut self, feed: &Feed) {
+        self.known_through = self.known_through.max(self.at);
+        self.at = Seq::START;
+        self.due = Some(feed.initial);
+    }
+
+    /// Whether there is nothing left to take from `view`.
+    pub fn is_at_end(&self, view: &LogView) -> bool {
+        view.after(self.at).is_none() && self.due.is_none()
+    }
+
+    /// Takes the next segment's octets for this peer. Returns `false` when there was none.
+    pub fn take(&mut self, view: &LogView, out: impl FnMut(Bytes)) -> bool {
+        let Some(segment) = view.after(self.at) else {
+            self.at = self.at.max(view.end());
+            self.position.advance(self.at);
+            return false;
+        };
+        let is_known = segment.through() <= self.known_through;
+        segment.read(self.peer, if is_known { Withdrawals::Skip } else { Withdrawals::Read }, out);
+        self.at = segment.through();
+        self.position.advance(self.at);
+        true
+    }
+
+    /// Whether the run over the log that began with the cursor, or with [`Cursor::restart`], has just ended.
+    /// Says so once.
+    pub fn take_due(&mut self, view: &LogView) -> bool {
+        let passed = self.due.is_some_and(|due| {
+            self.at >= due || view.after(self.at).is_none_or(|segment| segment.after() >= due)
+        });
+        if passed {
+            self.due = None;
+        }
+        passed
+    }
+}

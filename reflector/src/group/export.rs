@@ -1,0 +1,191 @@
+//! From a path to what a group is told of it: RFC 4271 section 9.2 and 5.1, RFC 4456 section 8, RFC 1997.
+//!
+//! Pure and per group, never per peer. The one rule that depends on the peer, that a route is not sent back to
+//! its source, is the log's.
+
+use bgp_proto::attr::Community;
+use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, NextHop, Nlri, RouterId};
+
+use super::{GroupKey, NextHopRule, PolicyChoice};
+use crate::ids::{EntryId, PeerId};
+use crate::policy::{Subject, Verdict};
+use crate::reflection::{self, LearnedFrom, Passage, PeerKind};
+use crate::rib::AttrId;
+use crate::rib::attrs::LOCAL_PREF_DEFAULT;
+
+/// This speaker, as far as what it tells depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// Its AS number.
+    pub asn: Asn,
+    /// Its BGP Identifier.
+    pub router_id: RouterId,
+    /// Its cluster; its BGP Identifier unless given (RFC 4456 section 7).
+    pub cluster_id: ClusterId,
+}
+
+/// A path on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Export<'a> {
+    /// The destination.
+    pub nlri: &'a Nlri,
+    /// The path's attributes.
+    pub attrs: &'a AttrSet,
+    /// The entry of who announced it.
+    pub source: EntryId,
+    /// What its announcer is.
+    pub learned: LearnedFrom,
+    /// Its announcer's BGP Identifier.
+    pub sender: RouterId,
+}
+
+/// What becomes of a path on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The group is told this.
+    Told(AttrSet),
+    /// The group is not told.
+    Withheld(Withheld),
+}
+
+/// Why a group is not told of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Withheld {
+    /// Learned from an ordinary internal peer, and these are ordinary internal peers (RFC 4271 section 9.2.1).
+    InternalToInternal,
+    /// It carries NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    WellKnownCommunity,
+    /// The export policy rejected it.
+    Policy,
+    /// An external peer without a policy is told nothing (RFC 8212).
+    NoPolicy,
+    /// The next hop would be this speaker, which has no address of the family on the session.
+    NoOwnNextHop,
+    /// The attributes do not fit into a message (RFC 4271 section 9.2).
+    TooLong,
+    /// There is no path to tell of.
+    NoPath,
+}
+
+impl Withheld {
+    /// The reason in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Withheld::InternalToInternal => "an internal route is not sent to internal peers",
+            Withheld::WellKnownCommunity => "a well-known community forbids it",
+            Withheld::Policy => "rejected by export policy",
+            Withheld::NoPolicy => "external peer without export policy (RFC 8212)",
+            Withheld::NoOwnNextHop => "no own address of this family on the session",
+            Withheld::TooLong => "the attributes do not fit into a message",
+            Withheld::NoPath => "no usable path",
+        }
+    }
+}
+
+impl Export<'_> {
+    /// What `key`'s peers are told of this path.
+    pub fn to(&self, key: &GroupKey, local: &Local) -> Outcome {
+        let passage = reflection::passage(self.learned, key.kind);
+        if passage == Passage::No {
+            return Outcome::Withheld(Withheld::InternalToInternal);
+        }
+        if self.attrs.communities().iter().any(|c| forbids(c, key.kind)) {
+            return Outcome::Withheld(Withheld::WellKnownCommunity);
+        }
+        let edited = match &key.export {
+            PolicyChoice::Everything => None,
+            PolicyChoice::Nothing => return Outcome::Withheld(Withheld::NoPolicy),
+            PolicyChoice::Policy(policy) => match policy.evaluate(&self.subject(key, local)) {
+                Verdict::Reject { .. } => return Outcome::Withheld(Withheld::Policy),
+                Verdict::Accept { edited, .. } => edited,
+            },
+        };
+        let attrs = edited.as_ref().unwrap_or(self.attrs);
+        let Some(next_hop) = self.next_hop(attrs, key) else {
+            return Outcome::Withheld(Withheld::NoOwnNextHop);
+        };
+        let med_is_ours = edited.as_ref().is_some_and(|e| e.med() != self.attrs.med());
+        Outcome::Told(match key.kind {
+            PeerKind::External => self.for_external(attrs, next_hop, med_is_ours, local),
+            PeerKind::Client | PeerKind::NonClient => self.for_internal(attrs, next_hop, passage, local),
+        })
+    }
+
+    fn subject<'s>(&'s self, key: &'s GroupKey, local: &Local) -> Subject<'s> {
+        Subject {
+            family: key.family,
+            nlri: self.nlri,
+            attrs: self.attrs,
+            source: self.source,
+            local_asn: local.asn,
+            local_addr: key.own.as_ref().and_then(NextHop::addr),
+        }
+    }
+
+    /// RFC 4271 section 5.1.3; RFC 4456 section 10: a reflector leaves it alone.
+    fn next_hop(&self, attrs: &AttrSet, key: &GroupKey) -> Option<NextHop> {
+        let was_set = attrs.next_hop() != self.attrs.next_hop();
+        let own = match (self.learned, key.next_hop) {
+            _ if was_set => false,
+            (LearnedFrom::Local, _) => true,
+            (LearnedFrom::Peer(_), NextHopRule::Own) => true,
+            (LearnedFrom::Peer(_), NextHopRule::Unchanged) => false,
+            (LearnedFrom::Peer(_), NextHopRule::Auto) => key.kind == PeerKind::External,
+        };
+        if own { key.own } else { Some(*attrs.next_hop()) }
+    }
+
+    fn for_external(&self, attrs: &AttrSet, next_hop: NextHop, med_is_ours: bool, local: &Local) -> AttrSet {
+        let mut edit = attrs.edit();
+        edit.next_hop(next_hop).prepend(local.asn, 1);
+        // RFC 4271 section 5.1.5: not sent to external peers. RFC 4456 section 8: non-transitive.
+        edit.local_pref(None).originator_id(None).remove(AttrCode::CLUSTER_LIST);
+        edit.strip_non_transitive_unknown();
+        // Section 5.1.4: a MED received is not passed on to another AS.
+        if !med_is_ours && self.learned != LearnedFrom::Local {
+            edit.med(None);
+        }
+        edit.build()
+    }
+
+    fn for_internal(&self, attrs: &AttrSet, next_hop: NextHop, passage: Passage, local: &Local) -> AttrSet {
+        let mut edit = attrs.edit();
+        edit.next_hop(next_hop).local_pref(Some(attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT)));
+        match passage {
+            Passage::Reflected => reflection::mark(&mut edit, attrs, self.sender, local.cluster_id),
+            Passage::Plain | Passage::No => {}
+        }
+        edit.build()
+    }
+}
+
+/// RFC 1997's well-known communities. This speaker is in no confederation, so NO_EXPORT_SUBCONFED means NO_EXPORT.
+fn forbids(community: Community, to: PeerKind) -> bool {
+    match community {
+        Community::NO_ADVERTISE => true,
+        Community::NO_EXPORT | Community::NO_EXPORT_SUBCONFED => to == PeerKind::External,
+        _ => false,
+    }
+}
+
+/// The path that a group exported last, and what became of it: prefixes that change together often share their
+/// attributes. It lives for one commit, during which the attributes of candidates keep their ids.
+#[derive(Debug, Default)]
+pub struct LastExport(Option<(AttrId, PeerId, AttrId)>);
+
+impl LastExport {
+    /// What became of `attrs` from `source`, if that was it.
+    pub fn find(&self, attrs: AttrId, source: PeerId) -> Option<AttrId> {
+        self.0.filter(|(a, s, _)| (*a, *s) == (attrs, source)).map(|(_, _, told)| told)
+    }
+
+    /// Remembers an export, with one use of `told`; returns the former one's use.
+    pub fn put(&mut self, attrs: AttrId, source: PeerId, told: AttrId) -> Option<AttrId> {
+        self.0.replace((attrs, source, told)).map(|(_, _, old)| old)
+    }
+
+    /// Forgets it and returns its use.
+    pub fn take(&mut self) -> Option<AttrId> {
+        self.0.take().map(|(_, _, told)| told)
+    }
+}

@@ -1,0 +1,75 @@
+//! What two peers must have in common to hear the same octets.
+
+use bgp_proto::{Family, FamilySet, NextHop, WireContext};
+use std::sync::Arc;
+
+use crate::policy::Policy;
+use crate::reflection::PeerKind;
+
+/// Everything that changes what a peer is told in one family.
+///
+/// [`WireContext`] is the codec's own parameter, so that a capability cannot be forgotten here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupKey {
+    /// The family.
+    pub family: Family,
+    /// What the peers are to this speaker.
+    pub kind: PeerKind,
+    /// What may leave.
+    pub export: PolicyChoice,
+    /// Whose address the next hop becomes.
+    pub next_hop: NextHopRule,
+    /// This speaker's address as a next hop for the family, on the peers' sessions; `None` where it has none.
+    pub own: Option<NextHop>,
+    /// How messages are encoded.
+    pub wire: WireContext,
+    /// Paths a prefix, with add-path (RFC 7911); 1 without.
+    pub paths_max: usize,
+}
+
+impl GroupKey {
+    /// Forgets what concerns other families, so that it does not keep peers apart.
+    pub fn normalized(mut self) -> GroupKey {
+        let only = FamilySet::from(self.family);
+        self.wire.families = self.wire.families.intersection(only);
+        self.wire.add_path = self.wire.add_path.intersection(only);
+        self.wire.extended_next_hop = self.wire.extended_next_hop.intersection(only);
+        if !self.wire.add_path.contains(self.family) {
+            self.paths_max = 1;
+        }
+        self
+    }
+}
+
+/// Which policy stands at a door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyChoice {
+    /// Everything passes: an internal peer without a policy.
+    Everything,
+    /// Nothing passes: an external peer without a policy (RFC 8212).
+    Nothing,
+    /// This policy decides.
+    Policy(Arc<Policy>),
+}
+
+impl PolicyChoice {
+    /// Whether two prefixes with equal attributes may fare differently.
+    pub fn depends_on_prefix(&self) -> bool {
+        match self {
+            PolicyChoice::Everything | PolicyChoice::Nothing => false,
+            PolicyChoice::Policy(policy) => policy.depends_on_prefix(),
+        }
+    }
+}
+
+/// Whose address the next hop of what is told becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum NextHopRule {
+    /// Own to external peers and for own routes, else unchanged (RFC 4271 section 5.1.3).
+    #[default]
+    Auto,
+    /// Own, also for what is reflected.
+    Own,
+    /// Unchanged, also to external peers; own only for own routes.
+    Unchanged,
+}

@@ -1,0 +1,131 @@
+//! Attribute sets, interned: each distinct set is kept once, counted, with what the decision reads from it.
+
+use bgp_proto::AttrSet;
+use core::hash::BuildHasher;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+use crate::decide::Merits;
+
+/// LOCAL_PREF of a path that has none (RFC 4271 section 9.1.1 leaves the value to local policy; 100 is what
+/// everybody takes).
+pub const LOCAL_PREF_DEFAULT: u32 = 100;
+
+/// An interned attribute set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttrId(u32);
+
+#[derive(Debug)]
+struct Slot {
+    attrs: AttrSet,
+    merits: Merits,
+    uses: u32,
+}
+
+/// The attribute sets in use.
+#[derive(Debug, Default)]
+pub struct AttrTable {
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+}
+
+impl AttrTable {
+    /// Distinct sets in use.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no set is in use.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The id of `attrs`, with one use counted for the caller.
+    pub fn intern(&mut self, attrs: &AttrSet) -> AttrId {
+        let hash = hash(attrs);
+        let slots = &mut self.slots;
+        if let Some(at) = self.index.find(hash, |i| is(slots, *i, attrs)) {
+            if let Some(slot) = &mut slots[*at as usize] {
+                slot.uses += 1;
+            }
+            return AttrId(*at);
+        }
+        let slot = Some(Slot { attrs: attrs.clone(), merits: merits(attrs), uses: 1 });
+        let at = match self.free.pop() {
+            Some(at) => {
+                slots[at as usize] = slot;
+                at
+            }
+            None => {
+                slots.push(slot);
+                (slots.len() - 1) as u32
+            }
+        };
+        let slots = &self.slots;
+        self.index
+            .insert_unique(hash, at, |i| slots[*i as usize].as_ref().map_or(0, |s| self::hash(&s.attrs)));
+        AttrId(at)
+    }
+
+    /// Counts one more use.
+    pub fn hold(&mut self, id: AttrId) {
+        if let Some(slot) = &mut self.slots[id.0 as usize] {
+            slot.uses += 1;
+        }
+    }
+
+    /// Counts one use less; the last one forgets the set.
+    pub fn release(&mut self, id: AttrId) {
+        let Some(slot) = &mut self.slots[id.0 as usize] else { return };
+        slot.uses -= 1;
+        if slot.uses > 0 {
+            return;
+        }
+        let hash = hash(&slot.attrs);
+        if let Ok(entry) = self.index.find_entry(hash, |i| *i == id.0) {
+            entry.remove();
+        }
+        self.slots[id.0 as usize] = None;
+        self.free.push(id.0);
+    }
+
+    /// The set behind `id`.
+    ///
+    /// # Panics
+    ///
+    /// If `id` was released, which is an error of this crate.
+    pub fn get(&self, id: AttrId) -> &AttrSet {
+        &self.slot(id).attrs
+    }
+
+    /// What the decision reads from the set.
+    pub fn merits(&self, id: AttrId) -> &Merits {
+        &self.slot(id).merits
+    }
+
+    fn slot(&self, id: AttrId) -> &Slot {
+        self.slots[id.0 as usize].as_ref().expect("an attribute id in use")
+    }
+}
+
+fn is(slots: &[Option<Slot>], at: u32, attrs: &AttrSet) -> bool {
+    slots[at as usize].as_ref().is_some_and(|s| s.attrs == *attrs)
+}
+
+fn hash(attrs: &AttrSet) -> u64 {
+    FxBuildHasher.hash_one(attrs)
+}
+
+fn merits(attrs: &AttrSet) -> Merits {
+    let path = attrs.as_path();
+    Merits {
+        local_pref: attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT),
+        as_path_len: path.decision_len() as u32,
+        origin: attrs.origin(),
+        med: attrs.med().unwrap_or(0),
+        neighbor_as: path.neighbour_as(),
+        originator_id: attrs.originator_id(),
+        cluster_list_len: attrs.cluster_list().len() as u32,
+    }
+}

@@ -1,0 +1,196 @@
+//! What is known: prefixes, attribute sets, and the paths that peers announced.
+//!
+//! One [`Rib`] a family. A destination is interned to a dense [`PrefixId`], an attribute set to an [`AttrId`], and
+//! a [`Candidate`] is little more than {peer, attribute set, flags}: this *is* the Adj-RIB-In (RFC 4271 section
+//! 3.2), kept once, after import policy. The Loc-RIB is one [`Best`] a prefix.
+//!
+//! Nothing here decides anything. Whoever changes a candidate marks its prefix dirty; the table takes the dirty
+//! prefixes in batches, so that many changes of one prefix cost one decision.
+
+pub mod attrs;
+pub mod candidates;
+pub mod few;
+pub mod nexthop;
+pub mod prefixes;
+
+pub use attrs::{AttrId, AttrTable};
+pub use candidates::{Candidate, Candidates, Freshness};
+pub use few::Few;
+pub use nexthop::NextHops;
+pub use prefixes::{PrefixId, Prefixes};
+
+use bgp_proto::{Family, Nlri, PathId};
+
+use crate::decide::Step;
+use crate::events::FibRoute;
+use crate::ids::PeerId;
+
+/// The Loc-RIB's entry for a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Best {
+    /// The peer whose path won.
+    pub peer: PeerId,
+    /// The path's identifier as that peer gave it.
+    pub path_id: PathId,
+    /// The path's attributes when it won.
+    pub attrs: AttrId,
+    /// The step that decided.
+    pub step: Step,
+}
+
+/// All that is known of one family.
+#[derive(Debug)]
+pub struct Rib {
+    /// The family.
+    pub family: Family,
+    prefixes: Prefixes,
+    entries: Vec<Entry>,
+    dirty: Vec<PrefixId>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    candidates: Candidates,
+    best: Option<Best>,
+    fib: Option<Box<FibRoute>>,
+    is_dirty: bool,
+}
+
+impl Rib {
+    /// An empty table of `family`.
+    pub fn new(family: Family) -> Rib {
+        Rib { family, prefixes: Prefixes::default(), entries: Vec::new(), dirty: Vec::new() }
+    }
+
+    /// The prefix's id, made if need be. The caller must use it (a candidate, a group's entry) or call
+    /// [`Rib::forget_unused`].
+    pub fn intern(&mut self, nlri: &Nlri) -> PrefixId {
+        let id = self.prefixes.intern(nlri);
+        if self.entries.len() <= id.index() {
+            self.entries.resize_with(id.index() + 1, Entry::default);
+        }
+        id
+    }
+
+    /// The prefix's id, if anything is known of it.
+    pub fn find(&self, nlri: &Nlri) -> Option<PrefixId> {
+        self.prefixes.find(nlri)
+    }
+
+    /// The destination behind `id`.
+    pub fn nlri(&self, id: PrefixId) -> &Nlri {
+        self.prefixes.nlri(id)
+    }
+
+    /// The destination behind `id`, unless it was forgotten.
+    pub fn find_nlri(&self, id: PrefixId) -> Option<&Nlri> {
+        self.prefixes.find_nlri(id)
+    }
+
+    /// All prefixes known, by id.
+    pub fn ids(&self) -> impl Iterator<Item = PrefixId> + '_ {
+        self.prefixes.ids()
+    }
+
+    /// Prefixes known.
+    pub fn len(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The paths to `id`.
+    pub fn candidates(&self, id: PrefixId) -> &[Candidate] {
+        self.entries[id.index()].candidates.as_slice()
+    }
+
+    /// The paths to `id`, to change; marks the prefix dirty.
+    pub fn candidates_mut(&mut self, id: PrefixId) -> &mut Candidates {
+        self.mark(id);
+        &mut self.entries[id.index()].candidates
+    }
+
+    /// A path was said again as it is: it is fresh, and no decision is due.
+    pub fn confirm(&mut self, id: PrefixId, peer: PeerId, path_id: PathId) {
+        if let Some(path) = self.entries[id.index()].candidates.find_mut(peer, path_id) {
+            path.freshness = Freshness::Fresh;
+        }
+    }
+
+    /// The peer has yet to confirm its paths to `id`. They stay as good as any (RFC 4724 section 4.2).
+    pub fn make_stale(&mut self, id: PrefixId, peer: PeerId) {
+        for path in self.entries[id.index()].candidates.as_mut_slice() {
+            if path.peer == peer {
+                path.freshness = Freshness::Stale;
+            }
+        }
+    }
+
+    /// Has `id` decided again at the next commit.
+    pub fn mark(&mut self, id: PrefixId) {
+        let entry = &mut self.entries[id.index()];
+        if !entry.is_dirty {
+            entry.is_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Takes the prefixes that wait for a decision.
+    pub fn take_dirty(&mut self) -> Vec<PrefixId> {
+        let dirty = core::mem::take(&mut self.dirty);
+        for id in &dirty {
+            self.entries[id.index()].is_dirty = false;
+        }
+        dirty
+    }
+
+    /// Gives back the buffer of [`Rib::take_dirty`].
+    pub fn reuse_dirty(&mut self, mut buffer: Vec<PrefixId>) {
+        if self.dirty.is_empty() {
+            buffer.clear();
+            self.dirty = buffer;
+        }
+    }
+
+    /// The path in use, if any.
+    pub fn best(&self, id: PrefixId) -> Option<Best> {
+        self.entries[id.index()].best
+    }
+
+    /// Records the path in use.
+    pub fn set_best(&mut self, id: PrefixId, best: Option<Best>) {
+        self.entries[id.index()].best = best;
+    }
+
+    /// The route that the kernel was last told to have.
+    pub fn fib(&self, id: PrefixId) -> Option<&FibRoute> {
+        self.entries[id.index()].fib.as_deref()
+    }
+
+    /// Records the route that the kernel is told to have.
+    pub fn set_fib(&mut self, id: PrefixId, route: Option<FibRoute>) {
+        self.entries[id.index()].fib = route.map(Box::new);
+    }
+
+    /// Holds `id` for a group's entry.
+    pub fn hold(&mut self, id: PrefixId) {
+        self.prefixes.hold(id);
+    }
+
+    /// Lets go of a hold.
+    pub fn unhold(&mut self, id: PrefixId) {
+        self.prefixes.unhold(id);
+        self.forget_unused(id);
+    }
+
+    /// Forgets `id` if no candidate and no hold is left.
+    pub fn forget_unused(&mut self, id: PrefixId) {
+        let entry = &self.entries[id.index()];
+        if entry.candidates.as_slice().is_empty() && entry.best.is_none() && !entry.is_dirty {
+            self.prefixes.forget_unheld(id);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From what a peer said to a candidate: RFC 4271 section 9.1.2, RFC 4456 section 8, RFC 8212, import policy.
+//!
+//! A path that is not accepted is not kept, and the path that it replaces goes: the peer no longer offers it.
+//! Why it was not accepted is counted, and remembered for the last few prefixes.
+
+use bgp_proto::{AttrSet, Nlri, Prefix};
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use super::peers::Peer;
+use super::{Notice, Origination, Table};
+use crate::events::{RouteChange, Routes};
+use crate::group::{Local, PolicyChoice};
+use crate::ids::PeerId;
+use crate::policy::{Naming, Subject, Verdict};
+use crate::reflection::{self, PeerKind};
+use crate::rib::{AttrId, Candidate, Freshness};
+use crate::time::Instant;
+
+/// Why a path was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejected {
+    /// This speaker's AS is in AS_PATH (RFC 4271 section 9.1.2).
+    OwnAsInPath,
+    /// AS_PATH does not begin with the external peer's AS (RFC 4271 section 6.3).
+    FirstAsNotPeers,
+    /// ORIGINATOR_ID or CLUSTER_LIST is this speaker's: it was here before (RFC 4456 section 8).
+    ReflectionLoop,
+    /// The next hop is no usable address: unspecified, multicast, or this speaker's own (RFC 4271 section 6.3).
+    BadNextHop,
+    /// An external peer without an import policy (RFC 8212).
+    NoPolicy,
+    /// The import policy rejected it.
+    Policy,
+    /// A default route, or this node's own prefix, that no rule accepted by name.
+    NotNamed,
+}
+
+impl Rejected {
+    /// The reason in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rejected::OwnAsInPath => "own AS in AS_PATH",
+            Rejected::FirstAsNotPeers => "AS_PATH does not begin with the peer's AS",
+            Rejected::ReflectionLoop => "own ORIGINATOR_ID or cluster in the path",
+            Rejected::BadNextHop => "next hop is not usable",
+            Rejected::NoPolicy => "external peer without import policy (RFC 8212)",
+            Rejected::Policy => "rejected by import policy",
+            Rejected::NotNamed => "default route or own prefix, accepted only by a rule that names it",
+        }
+    }
+
+    /// All reasons.
+    pub const ALL: [Rejected; 7] = [
+        Rejected::OwnAsInPath,
+        Rejected::FirstAsNotPeers,
+        Rejected::ReflectionLoop,
+        Rejected::BadNextHop,
+        Rejected::NoPolicy,
+        Rejected::Policy,
+        Rejected::NotNamed,
+    ];
+}
+
+impl Table {
+    /// Takes what a peer said. Changes of peers that are not up are ignored.
+    pub fn routes(&mut self, peer: PeerId, routes: &Routes, now: Instant) {
+        if peer != PeerId::LOCAL && self.peers.get(&peer).is_none_or(|p| p.up.is_none()) {
+            return;
+        }
+        // What does not depend on the prefix is found out once for each attribute set.
+        let mut loops: Vec<Option<Result<(), Rejected>>> = vec![None; routes.attrs.len()];
+        for change in &routes.changes {
+            let Some(index) = change.attrs else {
+                self.remove_path(peer, change);
+                continue;
+            };
+            let Some(attrs) = routes.attrs.get(index as usize) else { continue };
+            let looked = &mut loops[index as usize];
+            let sane = *looked.get_or_insert_with(|| check(self.peers.get(&peer), attrs, &self.config.local));
+            let accepted = sane.and_then(|()| self.apply_policy(peer, change, attrs));
+            match accepted {
+                Ok(attrs) => self.accept_path(peer, change, attrs, now),
+                Err(reason) => {
+                    self.remove_path(peer, change);
+                    if let Some(peer) = self.peers.get_mut(&peer) {
+                        peer.note_rejection(&change.nlri, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The accepted attributes, with one use for the caller.
+    fn apply_policy(
+        &mut self,
+        peer: PeerId,
+        change: &RouteChange,
+        attrs: &AttrSet,
+    ) -> Result<AttrId, Rejected> {
+        let Some(p) = self.peers.get(&peer) else { return Ok(self.attrs.intern(attrs)) };
+        let (edited, naming) = match &p.config.import {
+            PolicyChoice::Everything => (None, Naming::Blanket),
+            PolicyChoice::Nothing => return Err(Rejected::NoPolicy),
+            PolicyChoice::Policy(policy) => {
+                let subject = Subject {
+                    family: change.family,
+                    nlri: &change.nlri,
+                    attrs,
+                    source: p.config.entry,
+                    local_asn: self.config.local.asn,
+                    local_addr: p.up.as_ref().and_then(|up| up.own.of(change.family)?.addr()),
+                };
+                match policy.evaluate(&subject) {
+                    Verdict::Reject { .. } => return Err(Rejected::Policy),
+                    Verdict::Accept { edited, naming } => (edited, naming),
+                }
+            }
+        };
+        if naming == Naming::Blanket && needs_naming(&change.nlri, &self.originations) {
+            return Err(Rejected::NotNamed);
+        }
+        Ok(match edited {
+            Some(edited) => self.attrs.intern(&edited),
+            None => self.attrs.intern(attrs),
+        })
+    }
+
+    fn accept_path(&mut self, peer: PeerId, change: &RouteChange, attrs: AttrId, now: Instant) {
+        let at = self.rib_at(change.family);
+        let id = self.ribs[at].intern(&change.nlri);
+        let since_secs = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
+        let known =
+            self.ribs[at].candidates(id).iter().find(|c| c.peer == peer && c.path_id == change.path_id);
+        if let Some(known) = known.copied() {
+            if known.attrs == attrs {
+                // Said again: nobody is told, no decision is due (RFC 4271 section 9.2).
+                self.attrs.release(attrs);
+                self.ribs[at].confirm(id, peer, change.path_id);
+                return;
+            }
+            self.use_next_hop(attrs);
+            self.drop_next_hop(known.attrs);
+            self.attrs.release(known.attrs);
+            if let Some(path) = self.ribs[at].candidates_mut(id).find_mut(peer, change.path_id) {
+                (path.attrs, path.freshness, path.since_secs) = (attrs, Freshness::Fresh, since_secs);
+            }
+            return;
+        }
+        self.use_next_hop(attrs);
+        let candidates = self.ribs[at].candidates_mut(id);
+        let local_id = candidates.free_local_id();
+        let (path_id, freshness) = (change.path_id, Freshness::Fresh);
+        candidates.push(Candidate { peer, path_id, local_id, attrs, freshness, since_secs });
+        let Some(p) = self.peers.get_mut(&peer) else { return };
+        if let Some(limit) = p.count_path(change.family) {
+            let family = change.family;
+            self.pending.notices.push(Notice::PrefixLimit { peer, family, limit });
+        }
+    }
+
+    fn remove_path(&mut self, peer: PeerId, change: &RouteChange) {
+        let Some(at) = self.find_rib(change.family) else { return };
+        let Some(id) = self.ribs[at].find(&change.nlri) else { return };
+        self.remove_candidates(at, id, |c| c.peer == peer && c.path_id == change.path_id);
+    }
+
+    /// Removes a prefix's paths for which `gone` holds; returns how many.
+    pub(super) fn remove_candidates(
+        &mut self,
+        at: usize,
+        id: crate::rib::PrefixId,
+        gone: impl Fn(&Candidate) -> bool,
+    ) -> usize {
+        if !self.ribs[at].candidates(id).iter().any(&gone) {
+            return 0;
+        }
+        let family = self.ribs[at].family;
+        let mut removed = 0;
+        while let Some(path) = self.ribs[at].candidates_mut(id).remove_first(&gone) {
+            removed += 1;
+            self.drop_next_hop(path.attrs);
+            self.attrs.release(path.attrs);
+            if let Some(peer) = self.peers.get_mut(&path.peer) {
+                peer.uncount_path(family);
+            }
+        }
+        removed
+    }
+
+    fn use_next_hop(&mut self, attrs: AttrId) {
+        if let Some(addr) = self.attrs.get(attrs).next_hop().addr().filter(|a| !a.is_unspecified()) {
+            self.next_hops.hold(addr);
+        }
+    }
+
+    fn drop_next_hop(&mut self, attrs: AttrId) {
+        if let Some(addr) = self.attrs.get(attrs).next_hop().addr().filter(|a| !a.is_unspecified()) {
+            self.next_hops.release(addr);
+        }
+    }
+}
+
+/// What can be said of an attribute set whatever its prefixes.
+fn check(peer: Option<&Peer>, attrs: &AttrSet, local: &Local) -> Result<(), Rejected> {
+    let Some(peer) = peer else { return Ok(()) };
+    let path = attrs.as_path();
+    if path.count(local.asn) > usize::from(peer.config.own_as_max) {
+        return Err(Rejected::OwnAsInPath);
+    }
+    match peer.config.kind {
+        PeerKind::External => {
+            let negotiated = peer.up.as_ref().map(|up| up.peer_asn);
+            if path.first_as() != negotiated {
+                return Err(Rejected::FirstAsNotPeers);
+            }
+        }
+        PeerKind::Client | PeerKind::NonClient => {
+            if reflection::is_loop(attrs, local.router_id, local.cluster_id) {
+                return Err(Rejected::ReflectionLoop);
+            }
+        }
+    }
+    let own = peer.up.as_ref().map(|up| &up.own);
+    match attrs.next_hop().addr() {
+        Some(addr) if !is_usable(addr) || own.is_some_and(|o| o.contains(addr)) => Err(Rejected::BadNextHop),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_usable(addr: IpAddr) -> bool {
+    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback()
+}
+
+/// A default route or a prefix of this node's own needs a rule that names it.
+fn needs_naming(nlri: &Nlri, originations: &BTreeMap<Prefix, Origination>) -> bool {
+    match nlri {
+        Nlri::Prefix(prefix) => prefix.len() == 0 || originations.contains_key(prefix),
+        Nlri::Opaque(_) => false,
+    }
+}

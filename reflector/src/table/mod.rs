@@ -1,0 +1,298 @@
+//! The shared machine: the only place where the rooms meet.
+//!
+//! What peers say enters through [`Table::routes`], passes import policy into the candidates, and marks prefixes
+//! dirty. [`Table::commit`] decides every dirty prefix once, tells the groups, and returns what the daemon must
+//! do: views to publish, kernel routes to change, next hops to watch, things to say. Whoever drives the table
+//! drains its inbox before committing, so that a burst of changes to one prefix costs one decision and transient
+//! best paths are never announced.
+//!
+//! The table's work per change depends on the number of groups, never on the number of peers.
+
+mod fib;
+mod groups;
+mod import;
+mod peers;
+mod query;
+
+#[cfg(test)]
+mod tests;
+
+pub use import::Rejected;
+pub use peers::{Attachment, OwnAddrs, PeerConfig, PeerCounts};
+pub use query::{Explanation, GroupAnswer, PathAnswer};
+
+use bgp_proto::attr::{Community, LargeCommunity, Origin};
+use bgp_proto::{AttrSetBuilder, Family, NextHop, Nlri, PathId, Prefix};
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::decide::{Contender, Decider};
+use crate::events::{FibChange, Reachability, RouteChange, Routes};
+use crate::feed::LogView;
+use crate::group::{Group, Local};
+use crate::ids::{GroupId, PeerId};
+use crate::rib::nexthop::{Resolution, Tracking};
+use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
+use crate::time::{Duration, Instant};
+use peers::Peer;
+
+/// What the table needs to know of its instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This speaker.
+    pub local: Local,
+    /// Whether next hops are looked up, and kernel routes wanted.
+    pub resolution: Resolution,
+    /// Next hops of one kernel route, at most.
+    pub multipath_max: usize,
+    /// How long routes of a peer that came back stay stale without its End-of-RIB (RFC 4724 section 4.2's upper
+    /// bound, which it leaves to us).
+    pub stale_path_time: Duration,
+}
+
+/// A route that this speaker originates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origination {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Communities it carries.
+    pub communities: Vec<Community>,
+    /// Large communities it carries.
+    pub large_communities: Vec<LargeCommunity>,
+    /// LOCAL_PREF, unless the default.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC, if any.
+    pub med: Option<u32>,
+    /// What the kernel should have for the prefix itself.
+    pub kernel: OwnRoute,
+}
+
+/// What the kernel should have for a prefix of this node's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnRoute {
+    /// Drop what no more specific route takes.
+    Blackhole,
+    /// Nothing of ours.
+    None,
+}
+
+/// What one commit asks the daemon to do.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Groups with something new to read.
+    pub advanced: Vec<(GroupId, Arc<LogView>)>,
+    /// What the kernel should have now.
+    pub fib: Vec<FibChange>,
+    /// Next hops to watch, or no longer.
+    pub tracking: Vec<Tracking>,
+    /// Things for the daemon to act on or to say.
+    pub notices: Vec<Notice>,
+}
+
+/// Something for the daemon to act on or to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The peer announced more prefixes than it may: Cease, subcode 1 (RFC 4486).
+    PrefixLimit {
+        /// The peer.
+        peer: PeerId,
+        /// The family.
+        family: Family,
+        /// The limit.
+        limit: u32,
+    },
+    /// Import policy changed: ask the peer to send its routes again (RFC 2918), or reset a peer that cannot.
+    RefreshWanted {
+        /// The peer.
+        peer: PeerId,
+        /// The family.
+        family: Family,
+    },
+    /// A route's attributes do not fit into a message for these peers; they are not told (RFC 4271 section 9.2).
+    TooLong {
+        /// The group.
+        group: GroupId,
+        /// The destination.
+        nlri: Nlri,
+    },
+    /// The peer's restart time ran out; its stale routes went.
+    StaleExpired {
+        /// The peer.
+        peer: PeerId,
+        /// How many routes went.
+        routes: usize,
+    },
+}
+
+/// The shared machine.
+#[derive(Debug)]
+pub struct Table {
+    config: Config,
+    attrs: AttrTable,
+    ribs: Vec<Rib>,
+    next_hops: NextHops,
+    peers: BTreeMap<PeerId, Peer>,
+    groups: BTreeMap<GroupId, Group>,
+    groups_made: u32,
+    originations: BTreeMap<Prefix, Origination>,
+    moved_next_hops: Vec<IpAddr>,
+    pending: Commit,
+    decider: Decider,
+    contenders: Vec<Contender>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(config: Config) -> Table {
+        Table {
+            next_hops: NextHops::new(config.resolution),
+            config,
+            attrs: AttrTable::default(),
+            ribs: Vec::new(),
+            peers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            groups_made: 0,
+            originations: BTreeMap::new(),
+            moved_next_hops: Vec::new(),
+            pending: Commit::default(),
+            decider: Decider::default(),
+            contenders: Vec::new(),
+        }
+    }
+
+    /// The instance's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Originates a route, or changes one.
+    pub fn originate(&mut self, origination: Origination, now: Instant) {
+        let mut attrs = AttrSetBuilder::new(NextHop::NONE);
+        attrs.origin(Origin::Igp).as_path(&[]).communities(&origination.communities);
+        attrs.large_communities(&origination.large_communities).local_pref(origination.local_pref);
+        attrs.med(origination.med);
+        let change = RouteChange {
+            family: origination.prefix.family(),
+            path_id: PathId(0),
+            nlri: Nlri::Prefix(origination.prefix),
+            attrs: Some(0),
+        };
+        if let Some(before) = self.originations.insert(origination.prefix, origination.clone())
+            && before.kernel != origination.kernel
+            && let Some(at) = self.find_rib(change.family)
+            && let Some(id) = self.ribs[at].find(&change.nlri)
+        {
+            self.ribs[at].mark(id);
+        }
+        self.routes(PeerId::LOCAL, &Routes { attrs: vec![attrs.build()], changes: vec![change] }, now);
+    }
+
+    /// Takes back a route of this speaker's own.
+    pub fn retract(&mut self, prefix: Prefix, now: Instant) {
+        if self.originations.remove(&prefix).is_none() {
+            return;
+        }
+        let nlri = Nlri::Prefix(prefix);
+        let change = RouteChange { family: prefix.family(), path_id: PathId(0), nlri, attrs: None };
+        self.routes(PeerId::LOCAL, &Routes { attrs: Vec::new(), changes: vec![change] }, now);
+    }
+
+    /// Tells what is known of the way to a next hop.
+    pub fn next_hop(&mut self, addr: IpAddr, reachability: Reachability) {
+        if self.next_hops.set(addr, reachability) {
+            self.moved_next_hops.push(addr);
+        }
+    }
+
+    /// Decides every dirty prefix and returns what follows from it.
+    pub fn commit(&mut self) -> Commit {
+        self.mark_moved_next_hops();
+        for at in 0..self.ribs.len() {
+            let dirty = self.ribs[at].take_dirty();
+            for id in &dirty {
+                self.settle(at, *id);
+            }
+            self.ribs[at].reuse_dirty(dirty);
+        }
+        self.seal_groups();
+        self.pending.tracking.extend(self.next_hops.take_asked());
+        core::mem::take(&mut self.pending)
+    }
+
+    /// Marks the prefixes that have a path through a next hop whose reachability changed.
+    fn mark_moved_next_hops(&mut self) {
+        let mut moved = core::mem::take(&mut self.moved_next_hops);
+        if moved.is_empty() {
+            return;
+        }
+        moved.sort_unstable();
+        moved.dedup();
+        let attrs = &self.attrs;
+        for rib in &mut self.ribs {
+            let through = |id: &PrefixId| {
+                let mut paths = rib.candidates(*id).iter();
+                paths.any(|c| {
+                    attrs.get(c.attrs).next_hop().addr().is_some_and(|a| moved.binary_search(&a).is_ok())
+                })
+            };
+            let affected: Vec<PrefixId> = rib.ids().filter(through).collect();
+            for id in affected {
+                rib.mark(id);
+            }
+        }
+    }
+
+    /// Decides one prefix, then tells the kernel's side and the groups.
+    fn settle(&mut self, at: usize, id: PrefixId) {
+        // Groups let go of the prefix as they forget it; it must outlive the last of them.
+        self.ribs[at].hold(id);
+        let best = self.decide(at, id);
+        let before = self.ribs[at].best(id);
+        if let Some(best) = best {
+            self.attrs.hold(best.attrs);
+        }
+        self.ribs[at].set_best(id, best);
+        self.settle_fib(at, id);
+        let is_same_path = same_path(before, best);
+        self.tell_groups(at, id, is_same_path);
+        if let Some(before) = before {
+            self.attrs.release(before.attrs);
+        }
+        self.ribs[at].unhold(id);
+    }
+
+    fn decide(&mut self, at: usize, id: PrefixId) -> Option<Best> {
+        let mut contenders = core::mem::take(&mut self.contenders);
+        contenders.clear();
+        contenders.extend(self.ribs[at].candidates(id).iter().map(|c| self.contender(c)));
+        let decision = self.decider.decide(&contenders);
+        self.contenders = contenders;
+        let decision = decision?;
+        let won = self.ribs[at].candidates(id).get(decision.best)?;
+        Some(Best { peer: won.peer, path_id: won.path_id, attrs: won.attrs, step: decision.step })
+    }
+
+    /// The family's table, made if need be.
+    fn rib_at(&mut self, family: Family) -> usize {
+        match self.ribs.binary_search_by_key(&family, |r| r.family) {
+            Ok(at) => at,
+            Err(at) => {
+                self.ribs.insert(at, Rib::new(family));
+                at
+            }
+        }
+    }
+
+    fn find_rib(&self, family: Family) -> Option<usize> {
+        self.ribs.binary_search_by_key(&family, |r| r.family).ok()
+    }
+}
+
+fn same_path(before: Option<Best>, after: Option<Best>) -> bool {
+    match (before, after) {
+        (Some(a), Some(b)) => (a.peer, a.path_id, a.attrs) == (b.peer, b.path_id, b.attrs),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

@@ -1,0 +1,395 @@
+//! Peers of the table: what they are, whether they are up, and what happens to their routes when they are not.
+//!
+//! A session that ends with retention leaves its routes stale (RFC 4724 section 4.2): used and told like any
+//! others until the peer is back and has said End-of-RIB, or until its restart time is over.
+
+use bgp_proto::{Asn, Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Notice, Rejected, Table};
+use crate::decide::Source;
+use crate::events::{Negotiated, RefreshMode, Retention};
+use crate::feed::Feed;
+use crate::group::{GroupKey, NextHopRule, PolicyChoice};
+use crate::ids::{EntryId, GroupId, PeerId};
+use crate::limits::REJECTIONS_KEPT_MAX;
+use crate::reflection::PeerKind;
+use crate::rib::{Freshness, PrefixId};
+use crate::time::Instant;
+
+/// What the table needs to know of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// The configuration entry that the peer comes from.
+    pub entry: EntryId,
+    /// What the peer is to this speaker.
+    pub kind: PeerKind,
+    /// What may enter.
+    pub import: PolicyChoice,
+    /// What may leave.
+    pub export: PolicyChoice,
+    /// Whose address the next hop of what it is told becomes.
+    pub next_hop: NextHopRule,
+    /// Prefixes of one family that it may announce.
+    pub prefix_limit: Option<u32>,
+    /// How often this speaker's own AS may stand in its paths; usually 0.
+    pub own_as_max: u8,
+    /// Paths a prefix that it is told where add-path is negotiated.
+    pub paths_max: usize,
+}
+
+/// A session's addresses, as the daemon knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The peer's address.
+    pub peer_addr: IpAddr,
+    /// This speaker's addresses towards the peer.
+    pub own: OwnAddrs,
+}
+
+/// This speaker's addresses on a session: what `self` means as a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnAddrs {
+    /// The IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// The global IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl OwnAddrs {
+    /// The next hop for routes of `family` that point here.
+    pub fn of(&self, family: Family) -> Option<NextHop> {
+        match family {
+            Family::IPV4_UNICAST => self.v4.map(|a| NextHop::from(IpAddr::V4(a))),
+            Family::IPV6_UNICAST => self.v6.map(|a| NextHop::from(IpAddr::V6(a))),
+            _ => None,
+        }
+    }
+
+    /// As [`OwnAddrs::of`], for a peer that takes IPv6 next hops for IPv4 routes (RFC 8950) if there is no other.
+    fn next_hop(&self, family: Family, wire: &WireContext) -> Option<NextHop> {
+        let extended = || self.v6.map(|a| NextHop::from(IpAddr::V6(a)));
+        self.of(family).or_else(|| wire.extended_next_hop.contains(family).then(extended)?)
+    }
+
+    /// Whether `addr` is one of them.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        match addr {
+            IpAddr::V4(a) => self.v4 == Some(a),
+            IpAddr::V6(a) => self.v6 == Some(a),
+        }
+    }
+}
+
+/// A peer's counters in one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerCounts {
+    /// Paths of it among the candidates.
+    pub accepted: u32,
+    /// Paths that its group is told, its own included.
+    pub advertised: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) config: PeerConfig,
+    pub(super) addr: IpAddr,
+    pub(super) router_id: RouterId,
+    pub(super) up: Option<Up>,
+    /// When stale routes go, and the families that have some.
+    pub(super) stale: Option<(Instant, FamilySet)>,
+    accepted: Vec<(Family, u32)>,
+    is_over_limit: bool,
+    rejected: BTreeMap<Rejected, u64>,
+    rejections: VecDeque<(Nlri, Rejected)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) peer_asn: Asn,
+    pub(super) families: FamilySet,
+    pub(super) transmit: WireContext,
+    pub(super) refresh: RefreshMode,
+    pub(super) own: OwnAddrs,
+    pub(super) groups: Vec<(Family, GroupId)>,
+}
+
+impl Peer {
+    fn new(config: PeerConfig) -> Peer {
+        Peer {
+            config,
+            addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            router_id: RouterId(0),
+            up: None,
+            stale: None,
+            accepted: Vec::new(),
+            is_over_limit: false,
+            rejected: BTreeMap::new(),
+            rejections: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn source(&self) -> Source {
+        match self.config.kind {
+            PeerKind::External => Source::External,
+            PeerKind::Client | PeerKind::NonClient => Source::Internal,
+        }
+    }
+
+    /// Counts a new path; returns the limit if this one goes beyond it, once a session.
+    pub(super) fn count_path(&mut self, family: Family) -> Option<u32> {
+        let count = match self.accepted.iter_mut().find(|(f, _)| *f == family) {
+            Some((_, count)) => count,
+            None => {
+                self.accepted.push((family, 0));
+                &mut self.accepted.last_mut()?.1
+            }
+        };
+        *count += 1;
+        let limit = self.config.prefix_limit?;
+        let is_news = *count > limit && !core::mem::replace(&mut self.is_over_limit, *count > limit);
+        is_news.then_some(limit)
+    }
+
+    pub(super) fn uncount_path(&mut self, family: Family) {
+        if let Some((_, count)) = self.accepted.iter_mut().find(|(f, _)| *f == family) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn accepted(&self, family: Family) -> u32 {
+        self.accepted.iter().find(|(f, _)| *f == family).map_or(0, |(_, n)| *n)
+    }
+
+    pub(super) fn note_rejection(&mut self, nlri: &Nlri, reason: Rejected) {
+        *self.rejected.entry(reason).or_default() += 1;
+        if self.rejections.len() == REJECTIONS_KEPT_MAX {
+            self.rejections.pop_front();
+        }
+        self.rejections.push_back((nlri.clone(), reason));
+    }
+
+    pub(super) fn rejected(&self) -> impl Iterator<Item = (Rejected, u64)> + '_ {
+        self.rejected.iter().map(|(r, n)| (*r, *n))
+    }
+
+    /// Why the peer's latest path to `nlri` was not accepted, if that was lately.
+    pub(super) fn rejection(&self, nlri: &Nlri) -> Option<Rejected> {
+        self.rejections.iter().rev().find(|(n, _)| n == nlri).map(|(_, r)| *r)
+    }
+
+    fn key(&self, up: &Up, family: Family) -> GroupKey {
+        GroupKey {
+            family,
+            kind: self.config.kind,
+            export: self.config.export.clone(),
+            next_hop: self.config.next_hop,
+            own: up.own.next_hop(family, &up.transmit),
+            wire: up.transmit,
+            paths_max: self.config.paths_max,
+        }
+    }
+}
+
+impl Table {
+    /// Adds a peer, or changes one. An established peer whose group changes gets new feeds; one whose import
+    /// policy changes is asked for its routes again ([`Notice::RefreshWanted`]).
+    pub fn set_peer(&mut self, id: PeerId, config: PeerConfig) -> Vec<Feed> {
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(config.clone()));
+        let import_changed =
+            peer.config.import != config.import || peer.config.own_as_max != config.own_as_max;
+        let kind_changed = peer.config.kind != config.kind;
+        peer.config = config;
+        let Some(up) = &peer.up else { return Vec::new() };
+        if import_changed {
+            let wanted = up.families.iter().map(|family| Notice::RefreshWanted { peer: id, family });
+            self.pending.notices.extend(wanted);
+        }
+        let moves: Vec<(GroupId, GroupKey)> =
+            up.groups.iter().map(|(family, group)| (*group, peer.key(up, *family))).collect();
+        if kind_changed {
+            self.mark_paths_of(id);
+        }
+        let feeds: Vec<Feed> =
+            moves.into_iter().filter_map(|(from, key)| self.move_group(id, from, key)).collect();
+        if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
+            for feed in &feeds {
+                up.groups.retain(|(family, _)| *family != feed.family);
+                up.groups.push((feed.family, feed.group));
+            }
+        }
+        feeds
+    }
+
+    /// Forgets a peer and its routes.
+    pub fn remove_peer(&mut self, id: PeerId) {
+        self.peer_down(id, Retention::Drop, Instant::EPOCH);
+        self.peers.remove(&id);
+    }
+
+    /// The peer's session is established: the feeds to attach to it.
+    pub fn peer_up(
+        &mut self,
+        id: PeerId,
+        negotiated: &Negotiated,
+        attachment: &Attachment,
+        now: Instant,
+    ) -> Vec<Feed> {
+        if self.peers.get(&id).is_some_and(|p| p.up.is_some()) {
+            // The daemon lost a Down; the new session is what counts.
+            self.peer_down(id, Retention::Drop, now);
+        }
+        self.forget_unkept(id, negotiated);
+        let Some(peer) = self.peers.get_mut(&id) else { return Vec::new() };
+        peer.addr = attachment.peer_addr;
+        peer.router_id = negotiated.peer_router_id;
+        peer.is_over_limit = false;
+        if let Some((until, _)) = &mut peer.stale {
+            *until = now + self.config.stale_path_time;
+        }
+        let up = Up {
+            peer_asn: negotiated.peer_asn,
+            families: negotiated.families,
+            transmit: negotiated.transmit,
+            refresh: negotiated.refresh,
+            own: attachment.own,
+            groups: Vec::new(),
+        };
+        let keys: Vec<GroupKey> = negotiated.families.iter().map(|family| peer.key(&up, family)).collect();
+        peer.up = Some(up);
+        let feeds: Vec<Feed> = keys.into_iter().filter_map(|key| self.join_group(id, key)).collect();
+        if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
+            up.groups = feeds.iter().map(|f| (f.family, f.group)).collect();
+        }
+        feeds
+    }
+
+    /// RFC 4724 section 4.2: stale routes of a family that the peer did not keep forwarding for go at once.
+    fn forget_unkept(&mut self, id: PeerId, negotiated: &Negotiated) {
+        let Some((until, stale)) = self.peers.get(&id).and_then(|p| p.stale) else { return };
+        let kept = negotiated.restart.map_or(FamilySet::EMPTY, |r| r.forwarding.intersection(r.families));
+        let mut left = FamilySet::EMPTY;
+        for family in stale.iter() {
+            if kept.contains(family) && negotiated.families.contains(family) {
+                left.insert(family);
+            } else {
+                self.sweep(id, family);
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.stale = (!left.is_empty()).then_some((until, left));
+        }
+    }
+
+    /// The peer's session is over.
+    pub fn peer_down(&mut self, id: PeerId, retention: Retention, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let groups = peer.up.take().map(|up| up.groups).unwrap_or_default();
+        let (restart_time, kept) = match retention {
+            Retention::Drop => (core::time::Duration::ZERO, FamilySet::EMPTY),
+            Retention::Stale { restart_time, families } => (restart_time, families),
+        };
+        peer.stale = (!kept.is_empty()).then_some((now + restart_time, kept));
+        for (_, group) in groups {
+            self.leave_group(id, group);
+        }
+        for at in 0..self.ribs.len() {
+            let family = self.ribs[at].family;
+            if self.peers.get(&id).is_none_or(|p| p.accepted(family) == 0) {
+                continue;
+            }
+            if kept.contains(family) {
+                // What is stale already did not survive the last restart (RFC 4724 section 4.2).
+                self.sweep(id, family);
+                self.make_stale(id, at);
+            } else {
+                self.remove_paths(at, |c_peer, _| c_peer == id);
+            }
+        }
+    }
+
+    /// The peer said all it has to say of `family` (RFC 4724 section 2): what it did not repeat goes.
+    pub fn end_of_rib(&mut self, id: PeerId, family: Family) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some((until, mut families)) = peer.stale.filter(|(_, f)| f.contains(family)) else { return };
+        families.remove(family);
+        peer.stale = (!families.is_empty()).then_some((until, families));
+        self.sweep(id, family);
+    }
+
+    /// The peer begins to say everything of `family` again (RFC 7313 section 4).
+    pub fn refresh_begun(&mut self, id: PeerId, family: Family) {
+        if let Some(at) = self.find_rib(family) {
+            self.make_stale(id, at);
+        }
+    }
+
+    /// It is done: what it did not repeat goes.
+    pub fn refresh_ended(&mut self, id: PeerId, family: Family) {
+        self.sweep(id, family);
+    }
+
+    /// When [`Table::timeout`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|p| p.stale.map(|(until, _)| until)).min()
+    }
+
+    /// Drops stale routes whose time is over.
+    pub fn timeout(&mut self, now: Instant) {
+        let due = |p: &Peer| p.stale.is_some_and(|(until, _)| until <= now);
+        let expired: Vec<PeerId> = self.peers.iter().filter(|(_, p)| due(p)).map(|(id, _)| *id).collect();
+        for peer in expired {
+            let Some((_, families)) = self.peers.get_mut(&peer).and_then(|p| p.stale.take()) else {
+                continue;
+            };
+            let routes = families.iter().map(|family| self.sweep(peer, family)).sum();
+            self.pending.notices.push(Notice::StaleExpired { peer, routes });
+        }
+    }
+
+    /// Whether the peer can be asked for its routes again.
+    pub fn can_refresh(&self, id: PeerId) -> bool {
+        let up = self.peers.get(&id).and_then(|p| p.up.as_ref());
+        up.is_some_and(|up| up.refresh != RefreshMode::None)
+    }
+
+    fn make_stale(&mut self, id: PeerId, at: usize) {
+        let rib = &mut self.ribs[at];
+        let prefixes: Vec<PrefixId> =
+            rib.ids().filter(|p| rib.candidates(*p).iter().any(|c| c.peer == id)).collect();
+        for prefix in prefixes {
+            rib.make_stale(prefix, id);
+        }
+    }
+
+    /// Removes the peer's stale routes of `family`; returns how many.
+    fn sweep(&mut self, id: PeerId, family: Family) -> usize {
+        let Some(at) = self.find_rib(family) else { return 0 };
+        self.remove_paths(at, |peer, freshness| peer == id && freshness == Freshness::Stale)
+    }
+
+    fn remove_paths(&mut self, at: usize, gone: impl Fn(PeerId, Freshness) -> bool) -> usize {
+        let ids: Vec<PrefixId> = self.ribs[at].ids().collect();
+        let mut removed = 0;
+        for id in ids {
+            removed += self.remove_candidates(at, id, |c| gone(c.peer, c.freshness));
+        }
+        removed
+    }
+
+    /// A peer's kind changed: its paths pass differently. Forgetting that one was best has the groups told again.
+    fn mark_paths_of(&mut self, id: PeerId) {
+        for rib in &mut self.ribs {
+            let ids: Vec<PrefixId> =
+                rib.ids().filter(|p| rib.candidates(*p).iter().any(|c| c.peer == id)).collect();
+            for prefix in ids {
+                if let Some(best) = rib.best(prefix) {
+                    rib.set_best(prefix, None);
+                    self.attrs.release(best.attrs);
+                }
+                rib.mark(prefix);
+            }
+        }
+    }
+}
