@@ -60,18 +60,19 @@ pub enum Capability {
 
 /// Roles (RFC 9234 section 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum Role {
     /// Sells transit to the neighbour.
-    Provider = 0,
+    Provider,
     /// A route server.
-    RouteServer = 1,
+    RouteServer,
     /// A route server's client.
-    RouteServerClient = 2,
+    RouteServerClient,
     /// Buys transit from the neighbour.
-    Customer = 3,
+    Customer,
     /// Exchanges its own and its customers' routes.
-    Peer = 4,
+    Peer,
+    /// A number that has no meaning, and so fits no role.
+    Unassigned(u8),
 }
 
 impl Role {
@@ -83,17 +84,31 @@ impl Role {
             Role::RouteServer => Role::RouteServerClient,
             Role::RouteServerClient => Role::RouteServer,
             Role::Peer => Role::Peer,
+            Role::Unassigned(octet) => Role::Unassigned(octet),
         }
     }
 
-    const fn from_octet(octet: u8) -> Option<Role> {
+    /// The role for an octet.
+    pub const fn from_octet(octet: u8) -> Role {
         match octet {
-            0 => Some(Role::Provider),
-            1 => Some(Role::RouteServer),
-            2 => Some(Role::RouteServerClient),
-            3 => Some(Role::Customer),
-            4 => Some(Role::Peer),
-            _ => None,
+            0 => Role::Provider,
+            1 => Role::RouteServer,
+            2 => Role::RouteServerClient,
+            3 => Role::Customer,
+            4 => Role::Peer,
+            _ => Role::Unassigned(octet),
+        }
+    }
+
+    /// The octet for a role.
+    pub const fn octet(self) -> u8 {
+        match self {
+            Role::Provider => 0,
+            Role::RouteServer => 1,
+            Role::RouteServerClient => 2,
+            Role::Customer => 3,
+            Role::Peer => 4,
+            Role::Unassigned(octet) => octet,
         }
     }
 }
@@ -106,6 +121,7 @@ impl fmt::Display for Role {
             Role::RouteServerClient => "route-server-client",
             Role::Customer => "customer",
             Role::Peer => "peer",
+            Role::Unassigned(octet) => return write!(f, "role {octet}"),
         })
     }
 }
@@ -239,7 +255,7 @@ impl Capability {
             8 => {
                 Capability::MultipleLabels(all(&mut cursor, |cursor| Some((family(cursor)?, cursor.u8()?)))?)
             }
-            9 => Capability::Role(Role::from_octet(cursor.u8()?)?),
+            9 => Capability::Role(Role::from_octet(cursor.u8()?)),
             64 => Capability::GracefulRestart(graceful_restart(&mut cursor)?),
             65 => Capability::FourOctetAs(Asn(cursor.u32()?)),
             69 => {
@@ -283,7 +299,7 @@ impl Capability {
             Capability::MultipleLabels(tuples) => {
                 tuples.iter().for_each(|(family, count)| put_family(out, *family, *count));
             }
-            Capability::Role(role) => out.push(*role as u8),
+            Capability::Role(role) => out.push(role.octet()),
             Capability::GracefulRestart(restart) => {
                 let flags = u16::from(restart.restarting) << 15 | u16::from(restart.notification) << 14;
                 out.extend_from_slice(&(flags | restart.time_secs.min(0x0FFF)).to_be_bytes());

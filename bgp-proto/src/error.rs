@@ -40,6 +40,8 @@ pub enum Cause {
     Marker,
     /// A message length that its type, or the session, does not allow.
     MessageLength,
+    /// A mark around refreshed routes that is not four octets.
+    RefreshLength,
     /// A message type that does not exist.
     MessageType,
     /// A BGP version other than 4.
@@ -114,11 +116,12 @@ impl Fault {
     pub fn section(&self) -> &'static str {
         match self.cause {
             Cause::Marker | Cause::MessageLength | Cause::MessageType => "RFC 4271 section 6.1",
-            Cause::Version | Cause::Identifier | Cause::HoldTime | Cause::OptionalParameter => {
+            Cause::RefreshLength => "RFC 7313 section 5",
+            Cause::Identifier => "RFC 6286 section 2.2",
+            Cause::Version | Cause::HoldTime | Cause::OptionalParameter | Cause::OpenLength => {
                 "RFC 4271 section 6.2"
             }
             Cause::PeerAs => "RFC 7607 section 2",
-            Cause::OpenLength => "RFC 5492 section 5",
             Cause::Role => "RFC 9234 section 4.2",
             Cause::SectionOverrun => "RFC 4271 section 6.3",
             Cause::AttributeOverrun | Cause::TrailingOctets => "RFC 7606 section 4",
@@ -191,6 +194,7 @@ impl Cause {
         match self {
             Cause::Marker => "marker is not all ones",
             Cause::MessageLength => "message length not allowed",
+            Cause::RefreshLength => "refresh mark of wrong length",
             Cause::MessageType => "no such message type",
             Cause::Version => "version is not 4",
             Cause::PeerAs => "AS number zero or not given in full",

@@ -48,13 +48,12 @@ impl RouteRefresh {
     pub fn decode(frame: &Frame<'_>) -> Result<RouteRefresh, Reset> {
         let body = frame.body();
         let [afi_high, afi_low, subtype, safi] = body else {
-            let answer = match body.get(2) {
-                Some(1 | 2) => Notification::with_data(ErrorCode::REFRESH_LENGTH, frame.octets),
-                _ => {
-                    let len = (HEADER_OCTETS + body.len()).min(0xFFFF) as u16;
-                    Notification::with_data(ErrorCode::HEADER_LENGTH, &len.to_be_bytes())
-                }
-            };
+            if let Some(1 | 2) = body.get(2) {
+                let answer = Notification::with_data(ErrorCode::REFRESH_LENGTH, frame.octets);
+                return Err(Reset::new(Cause::RefreshLength, answer));
+            }
+            let len = (HEADER_OCTETS + body.len()).min(0xFFFF) as u16;
+            let answer = Notification::with_data(ErrorCode::HEADER_LENGTH, &len.to_be_bytes());
             return Err(Reset::new(Cause::MessageLength, answer));
         };
         let kind = match subtype {

@@ -10,10 +10,10 @@
 
 use crate::attr::check::{definition_in, is_out_of_place, value_fault};
 use crate::attr::merge::{As4, Sorted, canonical_flags, merged_aggregator, merged_path};
-use crate::attr::{AsPath, AttrSet, Flags, NextHop, RawAttr, RawAttrs};
+use crate::attr::{AsPath, AttrSet, Flags, NextHop, RawAttr, RawAttrs, is_hop_len};
 use crate::context::{AsnWidth, PeerKind, WireContext};
 use crate::error::{Cause, Fault, Remedy, Reset};
-use crate::family::{Afi, Family, FamilySet, Safi, Shape};
+use crate::family::{Afi, Family, Safi, Shape};
 use crate::iana::{AttrCode, ErrorCode};
 use crate::nlri::NlriIter;
 use crate::notification::Notification;
@@ -236,7 +236,7 @@ impl<'a> Update<'a> {
             };
         };
         if let Some(shape) = shape {
-            if !is_hop_len(family, hop.len(), self.ctx.extended_next_hop) {
+            if !is_hop_len(family, hop.len(), &self.ctx) {
                 return Err(malformed(Cause::NextHopLength));
             }
             if !NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family)).is_well_formed() {
@@ -461,23 +461,6 @@ impl fmt::Debug for Update<'_> {
             out.field("attrs", &self.attr_set(reach.next_hop)).field("reach", &reach);
         });
         out.field("verdict", &self.verdict()).finish()
-    }
-}
-
-/// Next hop lengths by family (RFC 4760, 2545, 4364, 4659, 8950, 8955).
-#[inline]
-fn is_hop_len(family: Family, len: usize, extended: FamilySet) -> bool {
-    let v6 = len == 16 || len == 32;
-    match (family.afi, family.safi) {
-        (Afi::IPV4, Safi::UNICAST | Safi::MULTICAST | Safi::LABELLED) => {
-            len == 4 || v6 && extended.contains(family)
-        }
-        (Afi::IPV6, Safi::UNICAST | Safi::MULTICAST | Safi::LABELLED) => v6,
-        (Afi::IPV4, Safi::VPN) => len == 12 || (len == 24 || len == 48) && extended.contains(family),
-        (Afi::IPV6, Safi::VPN) => len == 24 || len == 48,
-        (_, Safi::FLOWSPEC | Safi::FLOWSPEC_VPN) => matches!(len, 0 | 4 | 16 | 32 | 12 | 24),
-        (Afi::LINK_STATE, _) => matches!(len, 4 | 16 | 32 | 12 | 24 | 48),
-        _ => len == 4 || v6,
     }
 }
 

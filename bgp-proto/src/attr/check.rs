@@ -3,7 +3,7 @@
 //! One table and one function for RFC 7606 section 7 and the RFCs that define later attributes. An attribute that the
 //! session does not use ([`Features`](crate::context::Features)) has no definition here; its value is not looked at.
 
-use super::{AsPath, Flags, NextHop, SegmentKind, Segments, number};
+use super::{AsPath, Flags, NextHop, SegmentKind, Segments};
 use crate::context::{AsSets, AsnWidth, Features, PeerKind, WireContext};
 use crate::error::{Cause, Remedy};
 use crate::family::Family;
@@ -204,9 +204,7 @@ pub(crate) fn aigp_metric(mut value: &[u8]) -> Option<u64> {
         let len = usize::from(u16::from_be_bytes([header[1], header[2]]));
         let (tlv, rest) = value.split_at_checked(len.max(3))?;
         if header[0] == 1 {
-            let high = number(tlv.get(3..)?)?;
-            let low = number(tlv.get(7..)?)?;
-            return Some(u64::from(high) << 32 | u64::from(low));
+            return tlv.get(3..)?.first_chunk().map(|metric| u64::from_be_bytes(*metric));
         }
         value = rest;
     }

@@ -12,6 +12,12 @@ use alloc::vec::Vec;
 
 /// The path of a two-octet session in four octets, merged with its AS4_PATH.
 pub(crate) fn merged_path(as_path: AsPath<'_>, as4_path: Option<AsPath<'_>>) -> Vec<u8> {
+    let merged = merge(as_path, as4_path);
+    // An AS4_PATH of many small segments can make the whole too long for an attribute; the widened path never is.
+    if merged.len() > 0xFFFF { merge(as_path, None) } else { merged }
+}
+
+fn merge(as_path: AsPath<'_>, as4_path: Option<AsPath<'_>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(as_path.octets().len() * 2);
     let as4_len = as4_path.map_or(0, |as4| as4.decision_len());
     let len = as_path.decision_len();

@@ -20,6 +20,7 @@ pub use list::{
     ClusterList, Communities, Community, ExtCommunities, ExtCommunity, Ipv6ExtCommunities, Ipv6ExtCommunity,
     Item, LargeCommunities, LargeCommunity, List, ListIter,
 };
+pub(crate) use next_hop::is_hop_len;
 pub use next_hop::{HopOctets, NextHop};
 pub use set::AttrSet;
 
@@ -181,7 +182,7 @@ impl fmt::Display for Aggregator {
 /// A value of exactly four octets as a number.
 #[inline]
 pub(crate) fn number(value: &[u8]) -> Option<u32> {
-    value.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    value.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// Defines the readers of attributes on a type that has `value(AttrCode) -> Option<&[u8]>` and `asn_width()`.

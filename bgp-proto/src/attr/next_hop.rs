@@ -4,6 +4,8 @@
 //! IPv4 address nor one or two IPv6 addresses, such as those of VPN families with a route distinguisher, are kept as
 //! octets and passed on unread.
 
+use crate::context::WireContext;
+use crate::family::{Afi, Family, Safi};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -103,7 +105,13 @@ impl NextHop {
         }
     }
 
-    /// Whether the address can be one host's: not unspecified, not multicast, not loopback, not reserved. Opaque forms pass.
+    /// Whether the session takes a next hop of this form for routes of the family.
+    pub fn fits(&self, family: Family, ctx: &WireContext) -> bool {
+        is_hop_len(family, self.octets_len(), ctx)
+    }
+
+    /// Whether the address can be one host's: not unspecified, not multicast, not broadcast. Loopback passes, since sessions
+    /// within one host have nothing else; so do opaque forms.
     #[inline]
     pub fn is_host(&self) -> bool {
         match self {
@@ -113,6 +121,22 @@ impl NextHop {
             }
             NextHop::Opaque(_) => true,
         }
+    }
+}
+
+/// Next hop lengths by family (RFC 4760, 2545, 4364, 4659, 8950, 8955).
+#[inline]
+pub(crate) fn is_hop_len(family: Family, len: usize, ctx: &WireContext) -> bool {
+    let extended = || ctx.extended_next_hop.contains(family);
+    let v6 = len == 16 || len == 32;
+    match (family.afi, family.safi) {
+        (Afi::IPV4, Safi::UNICAST | Safi::MULTICAST | Safi::LABELLED) => len == 4 || v6 && extended(),
+        (Afi::IPV6, Safi::UNICAST | Safi::MULTICAST | Safi::LABELLED) => v6,
+        (Afi::IPV4, Safi::VPN) => len == 12 || (len == 24 || len == 48) && extended(),
+        (Afi::IPV6, Safi::VPN) => len == 24 || len == 48,
+        (_, Safi::FLOWSPEC | Safi::FLOWSPEC_VPN) => matches!(len, 0 | 4 | 16 | 32 | 12 | 24),
+        (Afi::LINK_STATE, _) => matches!(len, 4 | 16 | 32 | 12 | 24 | 48),
+        _ => len == 4 || v6,
     }
 }
 
@@ -176,8 +200,8 @@ mod tests {
     #[test]
     fn hosts_are_told_from_other_addresses() {
         let hop = |s: &str| NextHop::from(s.parse::<IpAddr>().unwrap()).is_host();
-        assert!(hop("10.0.0.1") && hop("2001:db8::1") && hop("fe80::1"));
-        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255", "::", "ff02::1", "::1"] {
+        assert!(hop("10.0.0.1") && hop("2001:db8::1") && hop("fe80::1") && hop("127.0.0.1") && hop("::1"));
+        for bad in ["0.0.0.0", "224.0.0.5", "255.255.255.255", "::", "ff02::1"] {
             assert!(!hop(bad), "{bad}");
         }
     }
