@@ -2,5 +2,6 @@
 //! wrong with it; the last good one stays in force.
 
 pub mod file;
+pub mod node;
 
 pub use file::File;
