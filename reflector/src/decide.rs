@@ -25,9 +25,10 @@
 //!
 //! Paths still in the set after step e are equal for forwarding: they are the multipath set.
 
-use bgp_proto::attr::Origin;
-use bgp_proto::{Asn, PathId, RouterId};
+use bgp_proto::{PathId, RouterId};
 use core::net::IpAddr;
+
+pub use crate::rib::merits::{Merits, Step};
 
 /// What the decision knows of one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,80 +67,6 @@ pub enum Staleness {
     Usual,
     /// Long-lived stale: the last resort (RFC 9494 section 4.3).
     LongLived,
-}
-
-/// The attributes that the decision compares, read once from an attribute set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Merits {
-    /// LOCAL_PREF, or the default.
-    pub local_pref: u32,
-    /// AS_PATH length as RFC 4271 section 9.1.2.2 a counts it.
-    pub as_path_len: u32,
-    /// ORIGIN.
-    pub origin: Origin,
-    /// MULTI_EXIT_DISC; a missing one is 0, the lowest.
-    pub med: u32,
-    /// The neighbouring AS that `med` belongs to; `None` for a path from within.
-    pub neighbor_as: Option<Asn>,
-    /// ORIGINATOR_ID, which stands for the BGP Identifier.
-    pub originator_id: Option<RouterId>,
-    /// Entries of CLUSTER_LIST.
-    pub cluster_list_len: u32,
-}
-
-/// The step that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// The next hop is not reachable.
-    Reachable,
-    /// This speaker's own origination wins.
-    LocalOrigin,
-    /// Long-lived stale paths lose.
-    Fresh,
-    /// The highest LOCAL_PREF.
-    LocalPref,
-    /// The shortest AS_PATH.
-    AsPathLength,
-    /// The lowest ORIGIN.
-    Origin,
-    /// The lowest MED of a neighbouring AS.
-    Med,
-    /// External over internal.
-    External,
-    /// The nearest next hop.
-    InteriorCost,
-    /// The lowest BGP Identifier or ORIGINATOR_ID.
-    RouterId,
-    /// The shortest CLUSTER_LIST.
-    ClusterListLength,
-    /// The lowest peer address.
-    PeerAddress,
-    /// The lowest path identifier.
-    PathId,
-    /// There was no other path.
-    OnlyPath,
-}
-
-impl Step {
-    /// The step in the words of `show` commands.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Step::Reachable => "next hop unreachable",
-            Step::LocalOrigin => "local origin",
-            Step::Fresh => "long-lived stale",
-            Step::LocalPref => "LOCAL_PREF",
-            Step::AsPathLength => "AS_PATH length",
-            Step::Origin => "ORIGIN",
-            Step::Med => "MED",
-            Step::External => "external over internal",
-            Step::InteriorCost => "interior cost",
-            Step::RouterId => "BGP Identifier",
-            Step::ClusterListLength => "CLUSTER_LIST length",
-            Step::PeerAddress => "peer address",
-            Step::PathId => "path identifier",
-            Step::OnlyPath => "only path",
-        }
-    }
 }
 
 /// The winner and why.
@@ -271,6 +198,8 @@ fn key(step: Step, path: &Contender) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bgp_proto::Asn;
+    use bgp_proto::attr::Origin;
     use core::net::Ipv4Addr;
     use proptest::prelude::*;
 

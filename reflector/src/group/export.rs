@@ -11,7 +11,7 @@ use crate::ids::{EntryId, PeerId};
 use crate::policy::{Subject, Verdict};
 use crate::reflection::{self, LearnedFrom, Passage, PeerKind};
 use crate::rib::AttrId;
-use crate::rib::attrs::LOCAL_PREF_DEFAULT;
+use crate::rib::merits::LOCAL_PREF_DEFAULT;
 
 /// This speaker, as far as what it tells depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,36 +32,12 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 use std::sync::Arc;
 
-use super::pack::{self, Item};
+use super::entry::{Item, LogKey, State, Store, Takeover};
+use super::pack;
 use crate::feed::{LogView, Position, Segment, SegmentBuilder};
 use crate::ids::{PeerId, Seq};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENTS_FOLD_MIN, SEGMENTS_MAX, TOMBSTONES_FOLD_MIN};
-use crate::rib::{AttrId, AttrTable, Few, PrefixId, Rib};
-
-/// What an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogKey {
-    /// The prefix.
-    pub prefix: PrefixId,
-    /// The path's local identifier; 0 without add-path.
-    pub path_id: PathId,
-}
-
-/// What a group was told last about a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// That it is gone; some cursor may not know yet.
-    Tombstone,
-    /// These attributes.
-    Live(AttrId),
-}
-
-/// Whether an entry's source may hold a path that another source gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Takeover {
-    Settled,
-    Pending,
-}
+use crate::rib::{AttrId, Few, PrefixId, Rib};
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,15 +75,6 @@ impl Entry {
     pub fn path_id(&self) -> PathId {
         self.path_id
     }
-}
-
-/// The tables that a log's entries refer to.
-#[derive(Debug)]
-pub struct Store<'a> {
-    /// The attribute sets; each live entry counts one use.
-    pub attrs: &'a mut AttrTable,
-    /// The prefixes of the log's family; each entry holds one.
-    pub rib: &'a mut Rib,
 }
 
 /// A segment and what stands in it.

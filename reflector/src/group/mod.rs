@@ -6,6 +6,7 @@
 //!
 //! There is no second path for a single peer: a peer that differs from all others is a group of one.
 
+mod entry;
 mod export;
 mod key;
 mod log;
@@ -14,9 +15,10 @@ mod pack;
 #[cfg(test)]
 mod oracle;
 
+pub use entry::{LogKey, State, Store};
 pub use export::{Export, LastExport, Local, Outcome, Withheld};
 pub use key::{GroupKey, NextHopRule, PolicyChoice};
-pub use log::{Entry, Log, LogKey, Sealed, State, Store};
+pub use log::{Entry, Log, Sealed};
 
 use std::sync::Arc;
 

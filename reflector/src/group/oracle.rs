@@ -11,8 +11,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::log::{LogKey, Store};
-use super::{Group, GroupKey, NextHopRule, PolicyChoice};
+use super::{Group, GroupKey, LogKey, NextHopRule, PolicyChoice, Store};
 use crate::feed::{Cursor, LogView};
 use crate::ids::{GroupId, PeerId};
 use crate::reflection::PeerKind;

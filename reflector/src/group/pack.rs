@@ -4,18 +4,9 @@ use bgp_proto::{AttrBlock, Family, PathId, WireContext};
 use bgp_proto::{Nlri, encode_withdrawals};
 use bytes::BytesMut;
 
-use super::log::{LogKey, State, Store, Takeover};
+use super::entry::{Item, State, Store, Takeover};
 use crate::feed::SegmentBuilder;
 use crate::ids::PeerId;
-
-/// An entry to encode. Sorted, those that go into the same messages stand together, tombstones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Item {
-    pub(super) state: State,
-    pub(super) source: PeerId,
-    pub(super) takeover: Takeover,
-    pub(super) key: LogKey,
-}
 
 /// Entries encoded at a time, at most, so that segments end near their limit.
 const RUN_MAX: usize = 4096;

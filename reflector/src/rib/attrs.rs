@@ -5,11 +5,7 @@ use core::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-use crate::decide::Merits;
-
-/// LOCAL_PREF of a path that has none (RFC 4271 section 9.1.1 leaves the value to local policy; 100 is what
-/// everybody takes).
-pub const LOCAL_PREF_DEFAULT: u32 = 100;
+use super::merits::Merits;
 
 /// An interned attribute set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +47,7 @@ impl AttrTable {
             }
             return AttrId(*at);
         }
-        let slot = Some(Slot { attrs: attrs.clone(), merits: merits(attrs), uses: 1 });
+        let slot = Some(Slot { attrs: attrs.clone(), merits: Merits::of(attrs), uses: 1 });
         let at = match self.free.pop() {
             Some(at) => {
                 slots[at as usize] = slot;
@@ -115,17 +111,4 @@ fn is(slots: &[Option<Slot>], at: u32, attrs: &AttrSet) -> bool {
 
 fn hash(attrs: &AttrSet) -> u64 {
     FxBuildHasher.hash_one(attrs)
-}
-
-fn merits(attrs: &AttrSet) -> Merits {
-    let path = attrs.as_path();
-    Merits {
-        local_pref: attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT),
-        as_path_len: path.decision_len() as u32,
-        origin: attrs.origin(),
-        med: attrs.med().unwrap_or(0),
-        neighbor_as: path.neighbour_as(),
-        originator_id: attrs.originator_id(),
-        cluster_list_len: attrs.cluster_list().len() as u32,
-    }
 }

@@ -10,6 +10,7 @@
 pub mod attrs;
 pub mod candidates;
 pub mod few;
+pub mod merits;
 pub mod nexthop;
 pub mod prefixes;
 
@@ -21,9 +22,9 @@ pub use prefixes::{PrefixId, Prefixes};
 
 use bgp_proto::{Family, Nlri, PathId};
 
-use crate::decide::Step;
 use crate::events::FibRoute;
 use crate::ids::PeerId;
+use merits::Step;
 
 /// The Loc-RIB's entry for a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::peers::Peer;
+use super::rejected::Rejected;
 use super::{Notice, Origination, Table};
 use crate::events::{RouteChange, Routes};
 use crate::group::{Local, PolicyChoice};
@@ -16,51 +17,6 @@ use crate::policy::{Naming, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
 use crate::rib::{AttrId, Candidate, Freshness};
 use crate::time::Instant;
-
-/// Why a path was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rejected {
-    /// This speaker's AS is in AS_PATH (RFC 4271 section 9.1.2).
-    OwnAsInPath,
-    /// AS_PATH does not begin with the external peer's AS (RFC 4271 section 6.3).
-    FirstAsNotPeers,
-    /// ORIGINATOR_ID or CLUSTER_LIST is this speaker's: it was here before (RFC 4456 section 8).
-    ReflectionLoop,
-    /// The next hop is no usable address: unspecified, multicast, or this speaker's own (RFC 4271 section 6.3).
-    BadNextHop,
-    /// An external peer without an import policy (RFC 8212).
-    NoPolicy,
-    /// The import policy rejected it.
-    Policy,
-    /// A default route, or this node's own prefix, that no rule accepted by name.
-    NotNamed,
-}
-
-impl Rejected {
-    /// The reason in words.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Rejected::OwnAsInPath => "own AS in AS_PATH",
-            Rejected::FirstAsNotPeers => "AS_PATH does not begin with the peer's AS",
-            Rejected::ReflectionLoop => "own ORIGINATOR_ID or cluster in the path",
-            Rejected::BadNextHop => "next hop is not usable",
-            Rejected::NoPolicy => "external peer without import policy (RFC 8212)",
-            Rejected::Policy => "rejected by import policy",
-            Rejected::NotNamed => "default route or own prefix, accepted only by a rule that names it",
-        }
-    }
-
-    /// All reasons.
-    pub const ALL: [Rejected; 7] = [
-        Rejected::OwnAsInPath,
-        Rejected::FirstAsNotPeers,
-        Rejected::ReflectionLoop,
-        Rejected::BadNextHop,
-        Rejected::NoPolicy,
-        Rejected::Policy,
-        Rejected::NotNamed,
-    ];
-}
 
 impl Table {
     /// Takes what a peer said. Changes of peers that are not up are ignored.

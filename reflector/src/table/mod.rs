@@ -13,13 +13,14 @@ mod groups;
 mod import;
 mod peers;
 mod query;
+mod rejected;
 
 #[cfg(test)]
 mod tests;
 
-pub use import::Rejected;
 pub use peers::{Attachment, OwnAddrs, PeerConfig, PeerCounts};
 pub use query::{Explanation, GroupAnswer, PathAnswer};
+pub use rejected::Rejected;
 
 use bgp_proto::attr::{Community, LargeCommunity, Origin};
 use bgp_proto::{AttrSetBuilder, Family, NextHop, Nlri, PathId, Prefix};

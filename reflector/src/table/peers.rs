@@ -7,7 +7,8 @@ use bgp_proto::{Asn, Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Notice, Rejected, Table};
+use super::rejected::Rejected;
+use super::{Notice, Table};
 use crate::decide::Source;
 use crate::events::{Negotiated, RefreshMode, Retention};
 use crate::feed::Feed;
