@@ -115,10 +115,8 @@ impl NextHop {
     #[inline]
     pub fn is_host(&self) -> bool {
         match self {
-            NextHop::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
-            NextHop::V6 { global, .. } => {
-                !global.is_unspecified() && !global.is_multicast() && !global.is_loopback()
-            }
+            NextHop::V4(v4) => !matches!(v4.octets(), [0 | 224..240, ..] | [255, 255, 255, 255]),
+            NextHop::V6 { global, .. } => !global.is_unspecified() && !global.is_multicast(),
             NextHop::Opaque(_) => true,
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod naive;
+
 use bgp_proto::attr::{Flags, RawAttr};
 use bgp_proto::context::{AsSets, AsnWidth, Features, MessageMax, PeerKind};
 use bgp_proto::{AttrCode, AttrSet, FamilySet, Frame, Message, NlriIter, Open, Reset, Update, WireContext};
