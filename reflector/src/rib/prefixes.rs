@@ -11,7 +11,7 @@ pub struct PrefixId(u32);
 
 impl PrefixId {
     /// The id at an index of a dense table.
-    pub(crate) fn from_index(index: usize) -> PrefixId {
+    pub fn from_index(index: usize) -> PrefixId {
         PrefixId(index as u32)
     }
 

@@ -23,7 +23,7 @@ pub use query::{Explanation, GroupAnswer, PathAnswer};
 pub use rejected::Rejected;
 
 use bgp_proto::attr::{Community, LargeCommunity, Origin};
-use bgp_proto::{AttrSetBuilder, Family, NextHop, Nlri, PathId, Prefix};
+use bgp_proto::{AttrSetBuilder, ClusterId, Family, NextHop, Nlri, PathId, Prefix};
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crate::decide::{Contender, Decider};
 use crate::events::{FibChange, Reachability, RouteChange, Routes};
 use crate::feed::LogView;
-use crate::group::{Group, Local};
+use crate::group::{Group, Local, Store};
 use crate::ids::{GroupId, PeerId};
 use crate::rib::nexthop::{Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
@@ -204,6 +204,33 @@ impl Table {
         if self.next_hops.set(addr, reachability) {
             self.moved_next_hops.push(addr);
         }
+    }
+
+    /// Renames the cluster (RFC 4456 section 7): whatever was reflected is told again.
+    pub fn set_cluster(&mut self, cluster_id: ClusterId) {
+        self.config.local.cluster_id = cluster_id;
+        for rib in &mut self.ribs {
+            let ids: Vec<PrefixId> = rib.ids().collect();
+            for id in ids {
+                if let Some(best) = rib.best(id) {
+                    rib.set_best(id, None);
+                    self.attrs.release(best.attrs);
+                }
+                rib.mark(id);
+            }
+        }
+    }
+
+    /// Tidies the groups' logs; for a quiet moment. Returns the groups with a new view.
+    pub fn tidy(&mut self) -> Vec<(GroupId, Arc<LogView>)> {
+        let mut advanced = Vec::new();
+        for group in self.groups.values_mut() {
+            let Ok(at) = self.ribs.binary_search_by_key(&group.key.family, |r| r.family) else { continue };
+            if group.log.tidy(&mut Store { attrs: &mut self.attrs, rib: &mut self.ribs[at] }) {
+                advanced.push((group.id, group.log.view()));
+            }
+        }
+        advanced
     }
 
     /// Decides every dirty prefix and returns what follows from it.

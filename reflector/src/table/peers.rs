@@ -88,6 +88,12 @@ impl OwnAddrs {
 pub struct PeerCounts {
     /// Paths of it among the candidates.
     pub accepted: u32,
+    /// Of these, best ones.
+    pub best: u32,
+    /// Of these, ones it has yet to confirm.
+    pub stale: u32,
+    /// Paths that were not accepted, all told.
+    pub rejected: u64,
     /// Paths that its group is told, its own included.
     pub advertised: u32,
 }

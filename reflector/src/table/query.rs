@@ -5,6 +5,8 @@
 
 use bgp_proto::{AttrSet, Family, Nlri, PathId};
 
+use std::collections::BTreeMap;
+
 use super::{PeerCounts, Rejected, Table};
 use crate::decide::{Decider, Step};
 use crate::events::FibRoute;
@@ -162,11 +164,45 @@ impl Table {
         self.peers.get(&peer).map(|p| p.rejected().collect()).unwrap_or_default()
     }
 
-    /// The peer's counters in a family.
-    pub fn counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        let accepted = self.peers.get(&peer).map_or(0, |p| p.accepted(family));
-        let advertised = self.group_of(peer, family).map_or(0, |g| g.log.live());
-        PeerCounts { accepted, advertised: u32::try_from(advertised).unwrap_or(u32::MAX) }
+    /// The counters of all peers in a family, from one walk over its table.
+    pub fn counts(&self, family: Family) -> BTreeMap<PeerId, PeerCounts> {
+        let mut all: BTreeMap<PeerId, PeerCounts> = BTreeMap::new();
+        for (id, peer) in &self.peers {
+            let counts = all.entry(*id).or_default();
+            counts.accepted = peer.accepted(family);
+            counts.rejected = peer.rejected().map(|(_, n)| n).sum();
+            counts.advertised = self.group_of(*id, family).map_or(0, |g| g.log.live() as u32);
+        }
+        let Some(rib) = self.find_rib(family).map(|at| &self.ribs[at]) else { return all };
+        for id in rib.ids() {
+            let stale = rib.candidates(id).iter().filter(|c| c.freshness == Freshness::Stale);
+            stale.for_each(|c| all.entry(c.peer).or_default().stale += 1);
+            if let Some(best) = rib.best(id) {
+                all.entry(best.peer).or_default().best += 1;
+            }
+            // A peer's own paths are in its group's log, and it is not told them.
+            for group in self.groups.values().filter(|g| g.key.family == family) {
+                let own = |e: &&crate::group::Entry| {
+                    e.state() != State::Tombstone
+                        && self.group_of(e.source(), family).is_some_and(|g| g.id == group.id)
+                };
+                for entry in group.log.entries(id).iter().filter(own) {
+                    let counts = all.entry(entry.source()).or_default();
+                    counts.advertised = counts.advertised.saturating_sub(1);
+                }
+            }
+        }
+        all.remove(&PeerId::LOCAL);
+        all
+    }
+
+    /// Prefixes and paths known of a family.
+    pub fn totals(&self, family: Family) -> (usize, usize) {
+        let Some(rib) = self.find_rib(family).map(|at| &self.ribs[at]) else { return (0, 0) };
+        rib.ids()
+            .map(|id| rib.candidates(id).len())
+            .filter(|n| *n > 0)
+            .fold((0, 0), |(p, n), paths| (p + 1, n + paths))
     }
 
     pub(super) fn group_of(&self, peer: PeerId, family: Family) -> Option<&crate::group::Group> {

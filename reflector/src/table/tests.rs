@@ -477,7 +477,7 @@ fn default_and_own_prefixes_need_a_rule_that_names_them() {
         for to in ["0.0.0.0/0", P] {
             world.announce(1, to, attrs(1, &[]).local_pref(Some(100)).build());
         }
-        assert_eq!(world.table.counts(PeerId(1), V4).accepted, accepted);
+        assert_eq!(world.table.counts(V4)[&PeerId(1)].accepted, accepted);
     }
 }
 
@@ -704,6 +704,21 @@ fn nothing_is_left_when_everybody_is_gone() {
     assert!(world.table.attrs.is_empty());
     assert!(world.table.ribs.iter().all(Rib::is_empty));
     assert!(world.table.groups.is_empty());
+}
+
+#[test]
+fn counters_tell_what_each_peer_gave_and_got() {
+    let mut world = World::reflector();
+    world.announce(1, P, attrs(1, &[]).local_pref(Some(200)).build());
+    world.announce(2, P, attrs(2, &[]).local_pref(Some(100)).build());
+    world.announce(3, "10.2.0.0/24", attrs(3, &[]).local_pref(Some(100)).build());
+    let counts = world.table.counts(V4);
+    let of = |peer: u32| {
+        let c = counts[&PeerId(peer)];
+        (c.accepted, c.best, c.advertised)
+    };
+    assert_eq!([of(1), of(2), of(3), of(4)], [(1, 1, 1), (1, 0, 2), (1, 1, 1), (0, 0, 1)]);
+    assert_eq!(world.table.totals(V4), (2, 3));
 }
 
 #[test]
