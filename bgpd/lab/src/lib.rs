@@ -3,6 +3,7 @@
 //! what the peers and the kernel say themselves. It never sleeps for luck: it waits for conditions, with deadlines.
 
 pub mod daemon;
+pub mod demo;
 pub mod kernel;
 pub mod net;
 pub mod peers;

@@ -1,3 +1,56 @@
-//! The lab's command line.
+//! The lab's command line: `lab demo` for people, `lab echo` and `lab ask` for the Pods of the demo.
 
-fn main() {}
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use lab::demo::{self, End, Options, echo};
+
+#[derive(Debug, Parser)]
+#[command(name = "lab", about = "Network-namespace topologies for bgpd")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch nodes exchange Pod CIDRs over BGP and Pods reach each other. Leaves nothing behind.
+    Demo {
+        /// Nodes, each with a Pod.
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        nodes: u16,
+        /// Route reflectors the nodes peer with, instead of a full mesh.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        reflectors: u16,
+        /// Leave it up until Ctrl-C, and say how to look around.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Tell whoever connects to port 7 where they seem to come from.
+    #[command(hide = true)]
+    Echo,
+    /// Ask the echo service at each address.
+    #[command(hide = true)]
+    Ask { addresses: Vec<IpAddr> },
+}
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "lab: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Demo { nodes, reflectors, keep } => {
+            let end = if keep { End::Stay } else { End::Leave };
+            demo::run(&Options { nodes, reflectors, end })
+        }
+        Command::Echo => echo::serve().map(|()| ExitCode::SUCCESS),
+        Command::Ask { addresses } => echo::ask(&addresses).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
@@ -128,7 +128,7 @@ impl Underlay {
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Its name, and its namespace's.
-    pub name: Rc<str>,
+    pub name: Arc<str>,
     /// Its number on the underlay, from 1.
     pub index: u16,
     /// Its IPv4 address.

@@ -28,7 +28,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell;
 
-/// Set in the environment of the inner process.
+/// Set in the environment of the inner process, to the word of its [`Grant`].
 const INSIDE: &str = "BGPD_LAB_INSIDE";
 /// Everything a lab writes: configurations, sockets, logs. On the sandbox's own tmpfs.
 const WORK: &str = "/run/lab";
@@ -47,6 +47,23 @@ pub enum Grant {
 }
 
 impl Grant {
+    const ALL: [Grant; 2] = [Grant::Root, Grant::User];
+
+    fn word(self) -> &'static str {
+        match self {
+            Grant::Root => "root",
+            Grant::User => "user",
+        }
+    }
+
+    /// What `nsenter` needs to join a sandbox of this kind, besides the target.
+    pub fn nsenter(self) -> &'static str {
+        match self {
+            Grant::Root => "--mount --net --pid",
+            Grant::User => "--user --preserve-credentials --mount --net --pid",
+        }
+    }
+
     fn flags(self) -> &'static [&'static str] {
         match self {
             Grant::Root => &["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child"],
@@ -72,7 +89,13 @@ pub struct Need {
 
 /// True in the inner process.
 pub fn is_inside() -> bool {
-    env::var_os(INSIDE).is_some()
+    inside().is_some()
+}
+
+/// Of which kind the sandbox is that this process is in.
+pub fn inside() -> Option<Grant> {
+    let word = env::var(INSIDE).ok()?;
+    Grant::ALL.into_iter().find(|grant| grant.word() == word)
 }
 
 /// True for root, in whatever user namespace.
@@ -131,7 +154,7 @@ pub fn command(grant: Grant, arguments: impl IntoIterator<Item = impl AsRef<OsSt
     let mut command = shell::command("unshare");
     command.args(grant.flags()).arg("--").arg(env::current_exe()?).args(arguments);
     // A group of its own: Ctrl-C ends the outer process, and the rest follows from that in order.
-    command.env(INSIDE, "1").stdin(Stdio::piped()).process_group(0);
+    command.env(INSIDE, grant.word()).stdin(Stdio::piped()).process_group(0);
     Ok(command)
 }
 
@@ -172,7 +195,7 @@ fn say(line: &str) {
 }
 
 /// The last lines of every daemon's log, to standard error.
-fn tails() {
+pub fn tails() {
     for path in logs(Path::new(WORK)) {
         let text = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

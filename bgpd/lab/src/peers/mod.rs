@@ -10,6 +10,7 @@ pub mod bird;
 pub mod frr;
 pub mod gobgp;
 pub mod openbgpd;
+pub mod ours;
 
 /// A make of daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

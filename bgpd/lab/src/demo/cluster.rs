@@ -1,0 +1,177 @@
+//! The cluster of the demo: nodes with a Pod each, `bgpd` on every node in a full mesh or as clients of reflectors.
+//!
+//! A session carries the one family of its addresses, as in Calico, so a pair of speakers has two. Graceful restart is
+//! off: it would keep the routes of a killed daemon, which is what it is for, and not what the demo wants to show.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::Daemon;
+use crate::demo::{Options, echo};
+use crate::net::{Family, Node, Underlay};
+use crate::peers::ours::Bgpd;
+use crate::pod::Pod;
+use crate::speaker::Speaker;
+use crate::wait::{self, SOON};
+
+/// The AS of every speaker: Calico's default.
+const ASN: u32 = 64512;
+/// The routing protocol number of our routes, `bird` in /etc/iproute2/rt_protos.
+const PROTOCOL: u8 = 12;
+
+/// The machines and Pods, before any daemon runs.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// The nodes, with a Pod each.
+    pub nodes: Vec<Node>,
+    /// One Pod for each node, in the same order.
+    pub pods: Vec<Pod>,
+    /// Machines that only reflect.
+    pub reflectors: Vec<Node>,
+    _echoes: Vec<Daemon>,
+}
+
+impl Cluster {
+    /// Namespaces, cables, addresses, Pods, and in each Pod the echo service as a second process.
+    pub(super) fn build(options: &Options) -> Result<Self> {
+        let underlay = Underlay::new()?;
+        let names = |kind: &str, count: u16| -> Vec<String> {
+            (1..=count).map(|index| format!("{kind}{index}")).collect()
+        };
+        let make = |names: Vec<String>| underlay.nodes(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let nodes = make(names("node", options.nodes))?;
+        let reflectors = match options.reflectors {
+            0 => Vec::new(),
+            count => make(names("reflector", count))?,
+        };
+        let pods = nodes.iter().map(Pod::start).collect::<Result<Vec<_>>>()?;
+        let exe = std::env::current_exe()?;
+        let serve = |pod: &Pod| {
+            let mut command = pod.command(&exe.to_string_lossy());
+            command.arg("echo");
+            Daemon::spawn(&format!("echo-{}", pod.name), command)
+        };
+        let echoes = pods.iter().map(serve).collect::<Result<Vec<_>>>()?;
+        echoes.iter().try_for_each(|echo| echo.wait_listen(echo::PORT))?;
+        Ok(Cluster { nodes, pods, reflectors, _echoes: echoes })
+    }
+
+    /// The configuration of a node's daemon.
+    pub(super) fn node_config(&self, node: &Node) -> Result<String> {
+        let peers = if self.reflectors.is_empty() { &self.nodes } else { &self.reflectors };
+        let mut text = head(node);
+        for peer in peers.iter().filter(|peer| peer.index != node.index) {
+            for family in Family::BOTH {
+                let (word, address) = (family.word(), peer.address(family));
+                let name = format!("{}-{word}", peer.name);
+                writeln!(
+                    text,
+                    "- {{ name: {name}, address: \"{address}\", asn: {ASN}, families: [{word}] }}"
+                )?;
+            }
+        }
+        let [v4, v6] = Family::BOTH.map(|family| node.pod_cidr(family));
+        writeln!(text, "advertise: [ {{ prefixes: [{v4}, \"{v6}\"] }} ]")?;
+        Ok(text)
+    }
+
+    /// The configuration of a reflector's daemon: whoever connects from the underlay is a client.
+    pub(super) fn reflector_config(&self, reflector: &Node) -> Result<String> {
+        let mut text = head(reflector);
+        for (family, range) in [("ipv4", "10.0.0.0/16"), ("ipv6", "fd00::/64")] {
+            writeln!(
+                text,
+                "- {{ name: nodes-{family}, range: \"{range}\", asn: {ASN}, reflectorClient: true, families: [{family}] }}"
+            )?;
+        }
+        // The same on every reflector: together they are one cluster.
+        writeln!(text, "reflector: {{ clusterId: {} }}", self.reflectors[0].v4)?;
+        writeln!(text, "kernel: {{ install: false }}")?;
+        Ok(text)
+    }
+
+    /// Starts the reflectors and then the nodes.
+    pub(super) fn start(&self) -> Result<Daemons> {
+        let reflectors = self.reflectors.iter();
+        let reflectors = reflectors
+            .map(|node| Bgpd::start_yaml(node, &self.reflector_config(node)?))
+            .collect::<Result<Vec<_>>>()?;
+        let nodes = self
+            .nodes
+            .iter()
+            .map(|node| Bgpd::start_yaml(node, &self.node_config(node)?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Daemons { nodes, _reflectors: reflectors })
+    }
+
+    /// The sessions each node has when all is well.
+    pub(super) fn sessions_wanted(&self) -> usize {
+        let peers = if self.reflectors.is_empty() { self.nodes.len() - 1 } else { self.reflectors.len() };
+        peers * Family::BOTH.len()
+    }
+
+    /// Waits until every node's kernel has every other node's Pod CIDRs, by way of that node, as routes of ours.
+    pub(super) fn wait_routes(&self) -> Result<()> {
+        for node in &self.nodes {
+            for family in Family::BOTH {
+                wait::until(&format!("{}'s {} routes", node.name, family.word()), SOON, || {
+                    self.has_all(node, family)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_all(&self, node: &Node, family: Family) -> Result<()> {
+        let routes = node.routes(family)?;
+        for other in self.nodes.iter().filter(|other| other.index != node.index) {
+            let prefix = other.pod_cidr(family);
+            let route = routes.iter().find(|route| route.prefix == prefix);
+            let route = route.with_context(|| format!("no route to {prefix}"))?;
+            ensure!(route.protocol == PROTOCOL, "{prefix} has protocol {}", route.protocol);
+            ensure!(route.gateways == [other.address(family).to_string()], "{prefix}: {:?}", route.gateways);
+        }
+        Ok(())
+    }
+
+    /// Waits until a node's kernel has no route to another's Pod CIDRs.
+    pub(super) fn wait_gone(&self, node: &Node, other: &Node) -> Result<()> {
+        for family in Family::BOTH {
+            let prefix = other.pod_cidr(family);
+            wait::closely(&format!("{} without {prefix}", node.name), SOON, || {
+                let routes = node.routes_to(&prefix)?;
+                ensure!(routes.is_empty(), "{routes:?}");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn head(node: &Node) -> String {
+    format!("asn: {ASN}\nrouterId: {}\ngracefulRestart: off\npeers:\n", node.v4)
+}
+
+/// The running daemons of a cluster.
+pub(super) struct Daemons {
+    /// One for each node, in the cluster's order.
+    pub nodes: Vec<Bgpd>,
+    _reflectors: Vec<Bgpd>,
+}
+
+impl Daemons {
+    /// Waits until every node's daemon says that all its sessions are established.
+    pub(super) fn wait_established(&self, wanted: usize) -> Result<()> {
+        for bgpd in &self.nodes {
+            wait::until("sessions", SOON, || {
+                bgpd.daemon().alive()?;
+                let states = bgpd.states()?;
+                let up = states.iter().filter(|state| *state == "Established").count();
+                ensure!(up == wanted && states.len() == wanted, "{up} of {wanted} established: {states:?}");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
