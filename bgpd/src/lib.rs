@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod control;
+pub mod metrics;
 #[cfg(test)]
 mod samples;
 pub mod sys;

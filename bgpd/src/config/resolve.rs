@@ -14,7 +14,7 @@ use super::desired::{
     ConnectRole, Desired, Kernel, Listen, Log, Origination, Passage, Peer, PeerKind, Remote, Restart, Secret,
 };
 use super::problem::{Path, Report, suggestion};
-use super::rules;
+use super::rules::{self, once_each};
 use super::schema::{self, defaults};
 use super::text::{Seconds, SecondsOrOff, Text};
 
@@ -423,12 +423,6 @@ fn originate(written: &[schema::Advertise], report: &mut Report) -> BTreeMap<Pre
         }
     }
     originate
-}
-
-/// Sorted and without duplicates, so that lists that mean the same are equal.
-pub(super) fn once_each<T: Copy + Ord>(list: &[T]) -> Vec<T> {
-    let set: BTreeSet<T> = list.iter().copied().collect();
-    set.into_iter().collect()
 }
 
 fn kernel(written: &schema::Kernel, report: &mut Report) -> Option<Kernel> {

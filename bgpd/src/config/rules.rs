@@ -1,12 +1,11 @@
 //! Policies as written become policies as meant. What one rule of them means is in the schema; here are the checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_proto::{Family, Prefix};
 
 use super::desired::{Match, NextHopSet, Policy, PrefixRange, Remote, Rule, Set, Verdict};
 use super::problem::{Path, Report, suggestion};
-use super::resolve::once_each;
 use super::schema;
 use super::text::{Name, NextHopWord, Text};
 
@@ -169,4 +168,10 @@ fn set(written: &schema::Set, at: Path<'_>, report: &mut Report) -> Set {
             NextHopWord::Address(address) => NextHopSet::Address(*address),
         }),
     }
+}
+
+/// Sorted and without duplicates, so that lists that mean the same are equal.
+pub(super) fn once_each<T: Copy + Ord>(list: &[T]) -> Vec<T> {
+    let set: BTreeSet<T> = list.iter().copied().collect();
+    set.into_iter().collect()
 }

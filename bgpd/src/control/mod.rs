@@ -90,7 +90,7 @@ pub enum Unanswered {
 
 impl Core {
     /// A way to the core, and the end at which it takes the questions.
-    pub fn channel() -> (Core, mpsc::Receiver<Ask>) {
+    pub fn pair() -> (Core, mpsc::Receiver<Ask>) {
         let (asks, taken) = mpsc::channel(ASKS_MAX);
         (Core { asks }, taken)
     }

@@ -223,9 +223,9 @@ pub struct Instance {
     pub syncing: bool,
     /// The configuration in force.
     pub config: Config,
-    /// Configured peers, ranges not counted.
+    /// Configured peers with an address.
     pub peers_configured: u64,
-    /// Sessions that are Established.
+    /// Those of them whose session is Established.
     pub peers_established: u64,
     /// Ranges that peers may connect from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -68,7 +68,7 @@ fn answer(ask: Ask) {
 fn with_server(test: impl FnOnce(PathBuf)) {
     let scratch = Scratch::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (core, mut asks) = Core::channel();
+    let (core, mut asks) = Core::pair();
     let server = runtime.block_on(async { Server::bind(&scratch.socket()) }).unwrap();
     runtime.spawn(server.run(core));
     runtime.spawn(async move {
@@ -220,7 +220,7 @@ async fn what_is_not_a_socket_stays() {
 fn a_core_that_is_gone_is_told_of() {
     let scratch = Scratch::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (core, asks) = Core::channel();
+    let (core, asks) = Core::pair();
     drop(asks);
     let server = runtime.block_on(async { Server::bind(&scratch.socket()) }).unwrap();
     runtime.spawn(server.run(core));
