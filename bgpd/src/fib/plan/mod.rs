@@ -1,0 +1,450 @@
+//! The plan: what the kernel should have, what it has of ours, and the difference as an ordered list of operations.
+//!
+//! One [`Slot`] a prefix holds both sides: what is wanted (the newest desire, as the number of a [`FibRoute`]) and what is
+//! held (every route of ours that the kernel is known to have, as numbers of [`Target`]s). A change on either side queues
+//! the prefix; [`Plan::next`] judges queued prefixes and says what to do, [`Plan::settle`] takes in what became of it.
+//! Nothing else decides: a desire, a notification, a walk through the kernel and a next hop that moved all end in "judge
+//! this prefix again", and a prefix whose two sides agree yields nothing.
+//!
+//! **Ownership.** Ours is what carries our protocol number in our table, at whatever metric. At a [`Place`] (table, metric)
+//! where a foreign route lies, nothing of ours is put: the kernel's replace would hit whichever route comes first there,
+//! and in IPv6 an addition would become one more path of the foreign route. So a route goes to an empty place by a create
+//! that fails if the place is taken, and to a place of ours by a replace; the foreign route wins until it goes.
+//!
+//! **Never a hole.** A change at the place is one atomic replace. A route that moves (another metric, another table) is
+//! added at its new place first; the old one goes only when the kernel has acknowledged the new one.
+//!
+//! **Adoption.** Routes of ours found before the sweep of their family are inherited: used as they are if they are right,
+//! replaced if they are wanted otherwise, never deleted. [`Plan::sweep`] ends that.
+//!
+//! **Refusal.** A refused prefix is tried again after 1, 2, 4 .. 64 seconds, or at once when something about it changes.
+//! A route that cannot be changed to what is wanted is deleted: yesterday's next hop is not an answer. Without permission
+//! nothing is tried but one operation a minute.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bgp_proto::{Prefix, Version};
+use reflector::events::{FibRoute, Hop};
+
+use super::facts::{KernelRoute, Path, Place, Target};
+use super::hops::Hops;
+use super::intern::{Id, Interner};
+use super::refusal::Refusal;
+use super::resolve::{Underlay, Unresolved};
+
+mod held;
+mod judge;
+mod report;
+mod slot;
+
+pub use report::{HeldRoute, RouteReport};
+use slot::{Entry, Slot};
+pub use slot::{State, States};
+
+/// Which routes go where. Part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rules {
+    pub(super) install: bool,
+    pub(super) owner: Ownership,
+    pub(super) metric: u32,
+    pub(super) multipath: usize,
+    pub(super) protect: Vec<Prefix>,
+}
+
+/// The mark of our routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ownership {
+    pub(super) table: u32,
+    pub(super) protocol: u8,
+}
+
+/// One request to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Op {
+    pub(super) prefix: Prefix,
+    pub(super) place: Place,
+    pub(super) protocol: u8,
+    pub(super) action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Put it at a place where nothing lies.
+    Add(Arc<Target>),
+    /// Put it in the place of our own route.
+    Replace(Arc<Target>),
+    /// Delete our route; the one with this target if one is given.
+    Delete(Option<Arc<Target>>),
+}
+
+/// A refusal that stands, and when it is put to the test again.
+#[derive(Debug)]
+struct Refused {
+    refusal: Refusal,
+    attempt: Attempt,
+    attempts: u32,
+    /// `None`: whenever the prefix is judged next.
+    retry_at: Option<Instant>,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Put,
+    Delete,
+}
+
+/// Desired, held, and the difference.
+#[derive(Debug)]
+pub(super) struct Plan {
+    rules: Rules,
+    /// Marks by which a held route is known as ours; [`Entry::mark`] is an index. The first is the one we install with
+    /// unless the rules changed since.
+    marks: Vec<Ownership>,
+    mark: u8,
+    slots: HashMap<Prefix, Slot>,
+    queue: VecDeque<Prefix>,
+    wishes: Interner<Wish>,
+    /// What each wish comes to with the next hops of now, by the wish's number.
+    aims: Vec<Aim>,
+    targets: Interner<Target>,
+    swept: [bool; 2],
+    round: u8,
+    refused: HashMap<Prefix, Refused>,
+    retries: BTreeSet<(Instant, Prefix)>,
+    denied: Option<Refused>,
+    /// Prefixes that came to be refused, or no longer are, since that was last asked for.
+    verdicts: BTreeSet<Prefix>,
+    states: States,
+    /// Routes of ours that were found missing or altered by somebody.
+    pub(super) repairs: u64,
+    /// What is held is not certain: walk through the kernel.
+    pub(super) doubt: bool,
+    /// Answers of the kernel were lost: as `doubt`, and nothing is done until the walk.
+    pub(super) lost: bool,
+}
+
+/// A [`FibRoute`] in a form that can be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Wish {
+    Blackhole,
+    Via(Box<[Hop]>),
+}
+
+impl Wish {
+    fn hops(&self) -> &[Hop] {
+        match self {
+            Wish::Blackhole => &[],
+            Wish::Via(hops) => hops,
+        }
+    }
+}
+
+/// What a wish comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// This target; `v4_only` if an IPv6 route cannot go that way.
+    Target { id: Id, v4_only: bool },
+    /// None of its next hops can be reached.
+    Unresolved(Unresolved),
+}
+
+/// What a prefix comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Nothing,
+    Protected,
+    Unresolved(Unresolved),
+    Target(Id),
+}
+
+impl Plan {
+    /// Nothing desired, nothing held. `adopt`: further protocol numbers whose routes are ours from now on.
+    pub(super) fn new(rules: Rules, adopt: &[u8]) -> Plan {
+        let table = rules.owner.table;
+        let adopted = adopt.iter().map(|protocol| Ownership { table, protocol: *protocol });
+        let mut marks: Vec<Ownership> = std::iter::once(rules.owner).chain(adopted).collect();
+        marks.truncate(usize::from(u8::MAX));
+        Plan {
+            rules,
+            marks,
+            mark: 0,
+            slots: HashMap::new(),
+            queue: VecDeque::new(),
+            wishes: Interner::default(),
+            aims: Vec::new(),
+            targets: Interner::default(),
+            swept: [false; 2],
+            round: 0,
+            refused: HashMap::new(),
+            retries: BTreeSet::new(),
+            denied: None,
+            verdicts: BTreeSet::new(),
+            states: States::default(),
+            repairs: 0,
+            doubt: false,
+            lost: false,
+        }
+    }
+
+    /// Other rules: what they change is moved, new before old.
+    pub(super) fn set_rules(&mut self, rules: Rules, hops: &Hops) {
+        let recount = rules.multipath != self.rules.multipath;
+        if let Some(known) = self.marks.iter().position(|mark| *mark == rules.owner) {
+            self.mark = u8::try_from(known).unwrap_or(0);
+        } else if self.marks.len() < usize::from(u8::MAX) {
+            self.mark = u8::try_from(self.marks.len()).unwrap_or(0);
+            self.marks.push(rules.owner);
+        }
+        self.rules = rules;
+        self.denied = None;
+        if recount {
+            let every: Vec<Id> = self.wishes.iter().map(|(id, _)| id).collect();
+            for id in every {
+                self.take_aim(id, hops);
+            }
+        }
+        self.poke_where(|_| true);
+    }
+
+    /// The tables in which routes of ours may lie.
+    pub(super) fn tables(&self) -> BTreeSet<u32> {
+        self.marks.iter().map(|mark| mark.table).collect()
+    }
+
+    /// Whether a route is ours, by its mark.
+    pub(super) fn owns(&self, route: &KernelRoute) -> bool {
+        self.mark_of(route).is_some()
+    }
+
+    fn mark_of(&self, route: &KernelRoute) -> Option<u8> {
+        let owner = Ownership { table: route.place.table, protocol: route.protocol };
+        self.marks.iter().position(|mark| *mark == owner).and_then(|mark| u8::try_from(mark).ok())
+    }
+
+    fn place_of(&self, prefix: &Prefix, entry: &Entry) -> Place {
+        let mark = self.marks.get(usize::from(entry.mark)).unwrap_or(&self.rules.owner);
+        Place::of(prefix.version(), mark.table, entry.metric)
+    }
+
+    /// Where a route of ours belongs.
+    fn home(&self, prefix: &Prefix) -> Place {
+        Place::of(prefix.version(), self.rules.owner.table, self.rules.metric)
+    }
+
+    fn slot(&mut self, prefix: Prefix) -> &mut Slot {
+        self.slots.entry(prefix).or_insert_with(|| {
+            self.states.enters(State::Pending);
+            Slot::default()
+        })
+    }
+}
+
+/// What is wanted.
+impl Plan {
+    /// The newest desire for a prefix.
+    pub(super) fn desire(
+        &mut self,
+        prefix: Prefix,
+        route: Option<FibRoute>,
+        hops: &mut Hops,
+        underlay: &Underlay,
+    ) {
+        let wish = route.map(|route| match route {
+            FibRoute::Blackhole => Wish::Blackhole,
+            FibRoute::Via(mut hops) => {
+                hops.sort_unstable();
+                Wish::Via(hops.into_boxed_slice())
+            }
+        });
+        let id = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
+        if id.is_none() && !self.slots.contains_key(&prefix) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.slot(prefix).want, id);
+        if let Some(old) = old {
+            self.release_wish(old, hops);
+        }
+        if old != id {
+            self.poke(&prefix);
+        }
+    }
+
+    fn acquire_wish(&mut self, wish: Wish, hops: &mut Hops, underlay: &Underlay) -> Option<Id> {
+        if let Some(id) = self.wishes.find(&wish) {
+            self.wishes.retain(id);
+            return Some(id);
+        }
+        for hop in wish.hops() {
+            hops.acquire(hop.addr, underlay);
+        }
+        let id = self.wishes.insert(wish)?;
+        self.take_aim(id, hops);
+        Some(id)
+    }
+
+    fn release_wish(&mut self, id: Id, hops: &mut Hops) {
+        let Some(wish) = self.wishes.release(id) else { return };
+        for hop in wish.hops() {
+            hops.release(hop.addr);
+        }
+        self.set_aim(id, Aim::FREE);
+    }
+
+    /// Works out what a wish comes to with the next hops of now; whether that is something else than before.
+    fn take_aim(&mut self, id: Id, hops: &Hops) -> bool {
+        let Some(wish) = self.wishes.value(id).cloned() else { return false };
+        let aim = match &*wish {
+            Wish::Blackhole => Ok(Target::Blackhole),
+            Wish::Via(list) => combine(list, hops, self.rules.multipath),
+        };
+        let aim = match aim {
+            Ok(target) => {
+                let v4_only =
+                    target.paths().iter().any(|path| path.gateway.is_some_and(|addr| addr.is_ipv4()));
+                let id = self.targets.acquire(target);
+                id.map_or(Aim::FREE, |id| Aim::Target { id, v4_only })
+            }
+            Err(reason) => Aim::Unresolved(reason),
+        };
+        self.set_aim(id, aim)
+    }
+
+    fn set_aim(&mut self, id: Id, aim: Aim) -> bool {
+        if self.aims.len() <= id.index() {
+            self.aims.resize(id.index() + 1, Aim::FREE);
+        }
+        let Some(place) = self.aims.get_mut(id.index()) else { return false };
+        let old = std::mem::replace(place, aim);
+        if let Aim::Target { id, .. } = old {
+            self.targets.release(id);
+        }
+        old != aim
+    }
+
+    /// The way to these next hops changed: all routes that use them are judged again.
+    pub(super) fn hops_changed(&mut self, changed: &BTreeSet<IpAddr>, hops: &Hops) {
+        if changed.is_empty() {
+            return;
+        }
+        let concerned = |wish: &Wish| wish.hops().iter().any(|hop| changed.contains(&hop.addr));
+        let ids: Vec<Id> = self.wishes.iter().filter(|(_, wish)| concerned(wish)).map(|(id, _)| id).collect();
+        let moved: BTreeSet<Id> = ids.into_iter().filter(|id| self.take_aim(*id, hops)).collect();
+        if moved.is_empty() {
+            return;
+        }
+        self.poke_where(|slot| slot.want.is_some_and(|id| moved.contains(&id)));
+    }
+
+    /// Judges a prefix again, refused or not: something about it changed.
+    pub(super) fn poke(&mut self, prefix: &Prefix) {
+        let Some(slot) = self.slots.get_mut(prefix) else { return };
+        enqueue(&mut self.queue, prefix, slot);
+        forgive(&mut self.refused, &mut self.retries, prefix);
+    }
+
+    fn poke_where(&mut self, concerned: impl Fn(&Slot) -> bool) {
+        for (prefix, slot) in self.slots.iter_mut().filter(|(_, slot)| concerned(slot)) {
+            enqueue(&mut self.queue, prefix, slot);
+            forgive(&mut self.refused, &mut self.retries, prefix);
+        }
+    }
+
+    /// Leftovers of this version may go from now on.
+    pub(super) fn sweep(&mut self, version: Version) {
+        if !self.rules.install {
+            return;
+        }
+        self.swept[usize::from(version == Version::V6)] = true;
+        let queue = &mut self.queue;
+        for (prefix, slot) in &mut self.slots {
+            if prefix.version() == version && slot.inherited {
+                slot.inherited = false;
+                enqueue(queue, prefix, slot);
+            }
+        }
+    }
+
+    /// Nothing is wanted any more and nothing is kept: the daemon takes its routes with it.
+    pub(super) fn leave(&mut self, hops: &mut Hops) {
+        let mut wants = Vec::new();
+        for (prefix, slot) in &mut self.slots {
+            wants.extend(slot.want.take());
+            slot.inherited = false;
+            enqueue(&mut self.queue, prefix, slot);
+        }
+        for id in wants {
+            self.release_wish(id, hops);
+        }
+    }
+}
+
+fn goal(rules: &Rules, aims: &[Aim], prefix: &Prefix, slot: &Slot) -> Goal {
+    let Some(want) = slot.want else { return Goal::Nothing };
+    if !rules.install {
+        return Goal::Nothing;
+    }
+    if rules.protect.contains(prefix) {
+        return Goal::Protected;
+    }
+    match aims.get(want.index()) {
+        Some(Aim::Target { v4_only: true, .. }) if prefix.version() == Version::V6 => {
+            Goal::Unresolved(Unresolved::WrongFamily)
+        }
+        Some(Aim::Target { id, .. }) => Goal::Target(*id),
+        Some(Aim::Unresolved(reason)) => Goal::Unresolved(*reason),
+        None => Goal::Nothing,
+    }
+}
+
+/// Whether a held route lies at a place, by table and metric.
+fn lies_at(marks: &[Ownership], entry: &Entry, place: Place) -> bool {
+    entry.metric == place.metric
+        && marks.get(usize::from(entry.mark)).is_some_and(|mark| mark.table == place.table)
+}
+
+impl Aim {
+    /// The aim of a number that is not in use.
+    const FREE: Aim = Aim::Unresolved(Unresolved::NoRoute);
+}
+
+/// The paths to a set of BGP next hops together; those out of reach are left out.
+fn combine(list: &[Hop], hops: &Hops, paths_max: usize) -> Result<Target, Unresolved> {
+    let mut paths = Vec::new();
+    let mut reason = Unresolved::NoRoute;
+    for hop in list {
+        match hops.way(hop.addr) {
+            Some(Ok(resolution)) => paths.extend(resolution.paths.iter().map(|path| {
+                let weight = path.weight.saturating_mul(u16::from(hop.weight.max(1)));
+                Path { weight, ..*path }
+            })),
+            Some(Err(why)) => reason = *why,
+            None => {}
+        }
+    }
+    if paths.is_empty() { Err(reason) } else { Ok(Target::via(paths, paths_max)) }
+}
+
+fn enqueue(queue: &mut VecDeque<Prefix>, prefix: &Prefix, slot: &mut Slot) {
+    if !slot.queued {
+        slot.queued = true;
+        queue.push_back(*prefix);
+    }
+}
+
+/// A refusal stands no longer than until the next try, which is now.
+fn forgive(
+    refused: &mut HashMap<Prefix, Refused>,
+    retries: &mut BTreeSet<(Instant, Prefix)>,
+    prefix: &Prefix,
+) {
+    let Some(refused) = refused.get_mut(prefix) else { return };
+    refused.attempts = 0;
+    if let Some(at) = refused.retry_at.take() {
+        retries.remove(&(at, *prefix));
+    }
+}

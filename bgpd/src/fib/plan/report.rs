@@ -1,0 +1,116 @@
+//! The plan as the operator sees it: one prefix, desired against held.
+
+use std::ops::Bound;
+
+use bgp_proto::Prefix;
+use reflector::events::FibRoute;
+
+use super::slot::{State, States};
+use super::{Goal, Plan, Slot, Wish, goal};
+use crate::fib::facts::{Place, Target};
+use crate::fib::refusal::Refusal;
+use crate::fib::resolve::Unresolved;
+
+/// One prefix: what BGP wants, what the kernel has of ours, and what stands between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteReport {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// How it stands.
+    pub state: State,
+    /// What BGP wants.
+    pub desired: Option<FibRoute>,
+    /// Where its packets are to go, if the next hops can be reached.
+    pub target: Option<Target>,
+    /// Routes of ours in the kernel.
+    pub held: Vec<HeldRoute>,
+    /// Why no next hop can be reached.
+    pub unresolved: Option<Unresolved>,
+    /// Why the kernel does not have it.
+    pub refusal: Option<Refusal>,
+}
+
+/// A route of ours in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRoute {
+    /// Table and metric.
+    pub place: Place,
+    /// Protocol number.
+    pub protocol: u8,
+    /// What it does.
+    pub target: Target,
+}
+
+impl Plan {
+    /// How many prefixes stand how.
+    pub(in crate::fib) fn states(&self) -> States {
+        self.states
+    }
+
+    /// The refusal that keeps every operation back: no permission.
+    pub(in crate::fib) fn denied(&self) -> Option<&Refusal> {
+        self.denied.as_ref().map(|denied| &denied.refusal)
+    }
+
+    /// A prefix that came to be refused, or no longer is, since the last call.
+    pub(in crate::fib) fn poll_verdict(&mut self) -> Option<(Prefix, Option<Refusal>)> {
+        let prefix = self.verdicts.pop_first()?;
+        Some((prefix, self.refused.get(&prefix).map(|refused| refused.refusal.clone())))
+    }
+
+    /// One prefix, if there is anything to say of it.
+    pub(in crate::fib) fn report(&self, prefix: &Prefix) -> Option<RouteReport> {
+        self.slots.get(prefix).map(|slot| self.report_slot(prefix, slot))
+    }
+
+    /// Prefixes in order, at most `max` of those after the given one.
+    pub(in crate::fib) fn report_page(&self, after: Option<Prefix>, max: usize) -> Vec<RouteReport> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let beyond = |prefix: &&Prefix| match start {
+            Bound::Excluded(after) => **prefix > after,
+            Bound::Included(_) | Bound::Unbounded => true,
+        };
+        let mut prefixes: Vec<Prefix> = self.slots.keys().filter(beyond).copied().collect();
+        prefixes.sort_unstable();
+        prefixes.truncate(max);
+        prefixes.iter().filter_map(|prefix| self.report(prefix)).collect()
+    }
+
+    fn report_slot(&self, prefix: &Prefix, slot: &Slot) -> RouteReport {
+        let goal = goal(&self.rules, &self.aims, prefix, slot);
+        let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &**wish {
+            Wish::Blackhole => FibRoute::Blackhole,
+            Wish::Via(hops) => FibRoute::Via(hops.to_vec()),
+        });
+        let target = match goal {
+            Goal::Target(id) => self.targets.value(id).map(|target| (**target).clone()),
+            Goal::Nothing | Goal::Protected | Goal::Unresolved(_) => None,
+        };
+        let unresolved = match goal {
+            Goal::Unresolved(reason) => Some(reason),
+            Goal::Nothing | Goal::Protected | Goal::Target(_) => None,
+        };
+        let held = slot.held.as_slice().iter().filter_map(|entry| {
+            Some(HeldRoute {
+                place: self.place_of(prefix, entry),
+                protocol: self.marks.get(usize::from(entry.mark))?.protocol,
+                target: (**self.targets.value(entry.target)?).clone(),
+            })
+        });
+        let denied = || self.denied().filter(|_| slot.state == State::Pending);
+        let refusal = self.refused.get(prefix).map(|refused| &refused.refusal).or_else(denied);
+        RouteReport {
+            prefix: *prefix,
+            state: if refusal.is_some() && slot.state == State::Pending {
+                State::Refused
+            } else {
+                slot.state
+            },
+            desired,
+            target,
+            held: held.collect(),
+            unresolved,
+            refusal: refusal.cloned(),
+        }
+    }
+}
