@@ -12,7 +12,7 @@
 //! * [`config`]: what the operator wants. Every source yields one [`config::Desired`]; a reload is the [`config::diff()`] of two.
 //! * `core`: the one thread that owns the table. Its inbox is bounded; a batch at a time, then it publishes views that nobody has to lock.
 //! * `net`: listening, dialing, and a task for each connection, which runs the session machine so that a busy core costs no keepalive.
-//! * `fib`: a pure plan of what the kernel should have and has, and the netlink socket. What is not marked as ours is never touched.
+//! * [`fib`]: a pure plan of what the kernel should have and has, and the netlink socket. What is not marked as ours is never touched.
 //! * [`control`] and [`metrics`]: people and monitoring look in. They ask the core and never wait on its data.
 //! * [`cli`], [`log`], [`run`](mod@run): the command line, log lines, and the daemon from start to end.
 //! * [`sys`]: the only unsafe code, socket options that the standard library lacks.
@@ -28,6 +28,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod fib;
 pub mod log;
 pub mod metrics;
 pub mod run;

@@ -1,0 +1,63 @@
+//! The node's own addresses, asked once: for the default router id, and for whoever wants to show them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::netlink::Requests;
+
+/// Interfaces whose addresses are not the node's: bridges and ends of Pods, tunnels, and the one on which kube-proxy
+/// keeps every service's address. By the beginning of their names, as Calico's own detection has it.
+const NOT_THE_NODES: [&str; 16] = [
+    "docker",
+    "cbr",
+    "dummy",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "cali",
+    "tunl",
+    "flannel",
+    "kube-ipvs",
+    "cni",
+    "vxlan",
+    "br-",
+    "wireguard",
+    "lxc",
+    "nodelocaldns",
+];
+
+/// An address of the node that is valid everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The address.
+    pub addr: IpAddr,
+    /// The interface that has it.
+    pub ifname: Box<str>,
+    /// The interface's number.
+    pub ifindex: u32,
+}
+
+/// Global addresses on the node's own interfaces that are up, in order of interface, then as the kernel lists them
+/// (primary addresses first).
+pub fn node_addresses() -> io::Result<Vec<NodeAddress>> {
+    let mut requests = Requests::open()?;
+    let links = requests.links()?;
+    let mut addresses = requests.addresses()?;
+    addresses.retain(|address| address.global && address.settled);
+    addresses.sort_by_key(|address| address.ifindex);
+    let on_own_link = addresses.iter().filter_map(|address| {
+        let link = links.iter().find(|link| link.ifindex == address.ifindex && link.up && !link.loopback)?;
+        let foreign = NOT_THE_NODES.iter().any(|beginning| link.name.starts_with(beginning));
+        let ifname = link.name.clone();
+        (!foreign).then_some(NodeAddress { addr: address.addr, ifname, ifindex: address.ifindex })
+    });
+    Ok(on_own_link.collect())
+}
+
+/// The default router id: the first global IPv4 address of the node.
+pub fn first_global_ipv4() -> io::Result<Option<Ipv4Addr>> {
+    Ok(node_addresses()?.iter().find_map(|address| match address.addr {
+        IpAddr::V4(addr) => Some(addr),
+        IpAddr::V6(_) => None,
+    }))
+}
