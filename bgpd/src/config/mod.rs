@@ -10,7 +10,7 @@
 //! * [`schema`]: the names and shapes of what is written, and every default. One schema, whatever the source.
 //! * `tree`, `decode`: YAML with positions, and a serde deserializer on it that finds every fault.
 //! * `resolve`, `rules`: the checks, and the filling in.
-//! * [`desired`]: the result. [`diff`]: what a reload has to do.
+//! * [`desired`]: the result. [`mod@diff`]: what a reload has to do.
 //! * [`problem`]: what is said when something is wrong.
 //! * [`sources`]: where texts and secrets are read; the only input and output here.
 

@@ -18,7 +18,8 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::{self, channel as reply_channel};
 
 use protocol::{Destination, Instance, Peer, Route, RoutesQuery, Why};
 
@@ -97,7 +98,7 @@ impl Core {
 
     /// Asks what `question` makes of the place for the reply, and waits no longer than [`PATIENCE`].
     pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Unanswered> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = reply_channel();
         let asked = async {
             self.asks.send(question(reply)).await.map_err(|_| Unanswered::Stopping)?;
             answer.await.map_err(|_| Unanswered::Stopping)

@@ -30,7 +30,7 @@ use prometheus_client::registry::Registry;
 
 use crate::control::protocol::{Instance, Messages, Peer, PeerFamily, State};
 
-/// What [`write`] writes.
+/// What [`write()`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Counters carry no exemplars.

@@ -140,3 +140,16 @@ fn json_reads_like_yaml() {
     let around = Surroundings { router_id: &router_id, read_secret: &read_secret };
     assert_eq!(resolve(&by_serde, &around).unwrap(), load(json).unwrap());
 }
+
+proptest::proptest! {
+    /// A slip of the hand anywhere in a good file is read or refused with its place, never worse.
+    #[test]
+    fn no_slip_is_fatal(at in 0..EVERYTHING.len(), cut in 0_usize..30, put in r"[\PC\n]{0,6}") {
+        let end = (at + cut).min(EVERYTHING.len());
+        let text = format!("{}{put}{}", &EVERYTHING[..at], &EVERYTHING[end..]);
+        if let Err(problems) = load(&text) {
+            proptest::prop_assert!(!problems.is_empty() && problems.len() <= problem::PROBLEMS_MAX);
+            proptest::prop_assert!(problems.iter().all(|problem| problem.place.is_some()), "{problems:?}");
+        }
+    }
+}
