@@ -43,5 +43,6 @@ pub mod limits;
 pub mod policy;
 pub mod reflection;
 pub mod rib;
+pub mod session;
 pub mod table;
 pub mod time;

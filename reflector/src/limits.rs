@@ -1,5 +1,7 @@
 //! Every bound of this crate, in one place.
 
+use crate::time::Duration;
+
 /// A segment of a group log is closed when its encoded messages reach this many octets.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
@@ -26,3 +28,6 @@ pub const MULTIPATH_MAX: usize = 64;
 
 /// Octets received and not yet framed, a connection: one message of the largest size.
 pub const RECEIVE_BYTES_MAX: usize = 65_535;
+
+/// Between the starts of two answers to ROUTE-REFRESH, a family of a session.
+pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(1);
