@@ -32,8 +32,8 @@ const HOLD_SECS_MAX: u64 = u16::MAX as u64;
 const RESTART_SECS_MAX: u64 = 4095;
 /// TCP_MD5SIG_MAXKEYLEN of Linux.
 const KEY_OCTETS_MAX: usize = 80;
-/// More next hops than this are of no use to the kernel's hash.
-const MULTIPATH_MAX: u16 = 64;
+/// As many next hops as the table keeps for one route.
+const MULTIPATH_MAX: u16 = reflector::limits::MULTIPATH_MAX as u16;
 
 /// Resolves and checks the whole.
 pub fn resolve(config: &schema::Config, around: &Surroundings<'_>) -> Result<Desired, Report> {

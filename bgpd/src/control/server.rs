@@ -2,7 +2,7 @@
 //!
 //! One daemon owns a socket: it holds a lock on a file beside it for as long as it lives, so a socket file that is found while the lock
 //! is free was left by a daemon that died, and goes. A task serves each client, and there are only so many: a client that stops
-//! reading, or never asks, costs its own task and a second-hand memory page until its time is up, and nobody else anything.
+//! reading, or never asks, costs its own task and one page of rows until its time is up, and nobody else anything.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
