@@ -26,11 +26,14 @@
 //! * `config` (but for its sources), `fib::plan` and the control protocols are pure.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
+pub mod core;
 pub mod fib;
 pub mod log;
 pub mod metrics;
+pub mod net;
 pub mod run;
 #[cfg(test)]
 mod samples;

@@ -1,19 +1,22 @@
-//! The daemon from start to end: sockets, signals, reload.
+//! The daemon from start to end: sockets, threads, signals, reload.
 //!
-//! The configuration in force is the last good one. SIGHUP reads the source again; what cannot be used is logged and shown in `status`, and
-//! nothing changes. SIGTERM and SIGINT stop.
+//! Whatever can fail at the start fails before a session is opened, with one message. Afterwards the configuration in force is the last
+//! good one: SIGHUP reads the source again, and what cannot be used is logged and shown in `status`, and nothing changes. SIGTERM and SIGINT
+//! stop; a second one, while sessions say goodbye, ends the process at once.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io;
-use std::time::{Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
+use crate::config::Desired;
 use crate::config::sources::{File, node};
-use crate::config::{Desired, diff};
-use crate::control::protocol::{Config, Incident, Instance, Since};
-use crate::control::{self, Ask, Core};
-use crate::{log, metrics};
+use crate::core::{Core, INBOX_MAX, Input};
+use crate::net::{self, Net};
+use crate::{control, log, metrics};
 
 /// What a daemon starts with.
 #[derive(Debug)]
@@ -35,29 +38,69 @@ pub enum RunError {
     /// No metrics server.
     #[error(transparent)]
     Metrics(#[from] metrics::BindError),
+    /// Nobody can connect.
+    #[error(transparent)]
+    Listen(#[from] net::ListenError),
     /// No signals.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+    /// The system gives no thread.
+    #[error("cannot start the core's thread: {0}")]
+    Thread(io::Error),
 }
 
 /// Runs until a signal stops it.
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // Before anything that a signal should undo.
-    let signals = Signals::listen().map_err(RunError::Signals)?;
-    let (core, asks) = Core::pair();
-    let control = control::server::Server::bind(&args.desired.socket)?;
-    let control = tokio::spawn(control.run(core.clone()));
-    if let Some(address) = args.desired.metrics {
-        tokio::spawn(metrics::Server::bind(address).await?.run(core.clone()));
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let RunArgs { desired, source, log } = args;
+    let clock = Clock::start();
+    let (asking, asks) = control::Core::pair();
+    let control = control::server::Server::bind(&desired.socket)?;
+    let metrics = match desired.metrics {
+        Some(address) => Some(metrics::Server::bind(address).await?),
+        None => None,
+    };
+    let (inbox, inputs) = mpsc::channel(INBOX_MAX);
+    let net = Net::start(&desired.listen, inbox.clone(), clock, seed())?;
+    let name = source.path().display().to_string();
+    let core = Core::new(desired, name, net, inbox.clone(), log, clock);
+    let thread = std::thread::Builder::new().name("core".to_owned());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(RunError::Thread)?;
+    thread.spawn(move || runtime.block_on(core.run(inputs, asks))).map_err(RunError::Thread)?;
+    let control = tokio::spawn(control.run(asking.clone()));
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.run(asking));
     }
-    tracing::info!(asn = %args.desired.asn, router_id = %args.desired.router_id, "started");
-    let mut daemon = Daemon { args, started: Instant::now(), loaded: Instant::now(), refused: None };
-    daemon.serve(asks, signals).await;
+    while signals.next().await == Wanted::Reload {
+        let read = source.load(&node::router_id).map_err(|problems| problems.to_string());
+        if inbox.send(Input::Reload(Box::new(read))).await.is_err() {
+            break;
+        }
+    }
+    let (done, goodbye) = oneshot::channel();
+    if inbox.send(Input::Exit(done)).await.is_ok() {
+        tokio::select! {
+            _ = goodbye => {}
+            () = signals.stop() => {}
+        }
+    }
     control.abort();
     // The server removes its file when it is dropped.
     let _ = control.await;
-    tracing::info!("stopped");
     Ok(())
+}
+
+/// Sets this speaker's timers apart from those of others that start at the same moment.
+fn seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Reload,
+    Stop,
 }
 
 struct Signals {
@@ -74,82 +117,16 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
-}
 
-struct Daemon {
-    args: RunArgs,
-    started: Instant,
-    loaded: Instant,
-    refused: Option<(Instant, String)>,
-}
-
-impl Daemon {
-    async fn serve(&mut self, mut asks: mpsc::Receiver<Ask>, mut signals: Signals) {
-        loop {
-            tokio::select! {
-                Some(ask) = asks.recv() => self.answer(ask),
-                Some(()) = signals.reload.recv() => self.reload(),
-                Some(()) = signals.terminate.recv() => return,
-                Some(()) = signals.interrupt.recv() => return,
-            }
+    async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            Some(()) = self.reload.recv() => Wanted::Reload,
+            Some(()) = self.terminate.recv() => Wanted::Stop,
+            Some(()) = self.interrupt.recv() => Wanted::Stop,
         }
     }
 
-    fn reload(&mut self) {
-        match self.args.source.load(&node::router_id) {
-            Err(problems) => {
-                for problem in &problems.list {
-                    tracing::error!(source = problems.source, %problem, "reload refused");
-                }
-                self.refused = Some((Instant::now(), problems.to_string()));
-            }
-            Ok(desired) => {
-                let changes = diff(&self.args.desired, &desired);
-                tracing::info!(changes = changes.len(), "reloaded");
-                self.args.log.apply(desired.log);
-                self.args.desired = desired;
-                (self.loaded, self.refused) = (Instant::now(), None);
-            }
-        }
-    }
-
-    fn answer(&self, ask: Ask) {
-        match ask {
-            Ask::Status { reply } => drop(reply.send(self.instance())),
-            Ask::Peers { reply, .. } => drop(reply.send(Vec::new())),
-            Ask::Routes { reply, .. } => {
-                drop(reply.send(Ok(control::Page { rows: Vec::new(), next: None })));
-            }
-            Ask::Why { destination, reply } => {
-                drop(reply.send(Err(format!("{destination} is in no prefix that this speaker knows"))));
-            }
-        }
-    }
-
-    fn instance(&self) -> Instance {
-        let now = SystemTime::now();
-        let since = |then: &Instant| Since::ago(now, then.elapsed());
-        let desired = &self.args.desired;
-        Instance {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            asn: desired.asn.0,
-            router_id: desired.router_id.into(),
-            cluster_id: desired.cluster_id.into(),
-            started: since(&self.started),
-            syncing: false,
-            config: Config {
-                source: self.args.source.path().display().to_string(),
-                loaded: since(&self.loaded),
-                refused: self
-                    .refused
-                    .as_ref()
-                    .map(|(when, text)| Incident { since: since(when), text: text.clone() }),
-            },
-            peers_configured: desired.peers.len() as u64,
-            peers_established: 0,
-            ranges: Vec::new(),
-            families: Vec::new(),
-            kernel: None,
-        }
+    async fn stop(&mut self) {
+        while self.next().await != Wanted::Stop {}
     }
 }

@@ -1,0 +1,231 @@
+//! From the operator's words to the engine's: pure functions, one for each thing that is configured.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bgp_proto::{FamilySet, Prefix};
+use reflector::events::Reachability;
+use reflector::group::{Local, NextHopRule, PolicyChoice};
+use reflector::ids::{EntryId, PeerId};
+use reflector::limits::ADD_PATHS_MAX;
+use reflector::policy::{self, Condition, Edit, NextHopEdit};
+use reflector::reflection;
+use reflector::rib::nexthop::Resolution;
+use reflector::session;
+use reflector::table::{self, Origination, OwnRoute, PeerConfig};
+use reflector::time::Duration;
+
+use crate::config::desired::{self, AddPaths, ConnectRole, Desired, Kernel, Passage, Peer, PeerKind, Remote};
+use crate::fib::{FibConfig, Way};
+use crate::net::PeerSpec;
+
+/// Without End-of-RIB, routes from before a peer's restart go after this long, FRR's default.
+const STALE_PATH_TIME: Duration = Duration::from_secs(360);
+
+/// Names that configuration entries keep from one reload to the next.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    ids: BTreeMap<Remote, EntryId>,
+}
+
+impl Entries {
+    /// The entry's id, the same for as long as the daemon runs.
+    pub(super) fn id(&mut self, remote: Remote) -> EntryId {
+        // Ids count from 1; 0 is this speaker itself.
+        let next = EntryId(self.ids.len() as u32 + 1);
+        *self.ids.entry(remote).or_insert(next)
+    }
+}
+
+/// What the table needs to know of this instance.
+pub(super) fn instance(desired: &Desired) -> table::Config {
+    table::Config {
+        local: Local { asn: desired.asn, router_id: desired.router_id, cluster_id: desired.cluster_id },
+        resolution: match desired.kernel {
+            Some(_) => Resolution::Kernel,
+            None => Resolution::Assumed,
+        },
+        multipath_max: desired.kernel.as_ref().map_or(1, |k| usize::from(k.multipath)),
+        stale_path_time: STALE_PATH_TIME,
+    }
+}
+
+/// A prefix of this node's own.
+pub(super) fn origination(prefix: Prefix, own: &desired::Origination) -> Origination {
+    Origination {
+        prefix,
+        communities: own.communities.clone(),
+        large_communities: own.large_communities.clone(),
+        local_pref: own.local_pref,
+        med: own.med,
+        kernel: if own.blackhole { OwnRoute::Blackhole } else { OwnRoute::None },
+    }
+}
+
+/// What the table needs to know of a peer.
+pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> PeerConfig {
+    PeerConfig {
+        entry: entries.id(peer.remote),
+        kind: match peer.kind {
+            PeerKind::External => reflection::PeerKind::External,
+            PeerKind::Internal => reflection::PeerKind::NonClient,
+            PeerKind::Client => reflection::PeerKind::Client,
+        },
+        import: passage(&peer.import, desired, entries),
+        export: passage(&peer.export, desired, entries),
+        next_hop: match peer.next_hop {
+            desired::NextHop::Auto => NextHopRule::Auto,
+            desired::NextHop::Own => NextHopRule::Own,
+            desired::NextHop::Keep => NextHopRule::Unchanged,
+        },
+        prefix_limit: peer.max_prefixes,
+        own_as_max: 0,
+        paths_max: if sends(peer.add_paths) { ADD_PATHS_MAX } else { 1 },
+    }
+}
+
+fn passage(passage: &Passage, desired: &Desired, entries: &mut Entries) -> PolicyChoice {
+    match passage {
+        Passage::Closed => PolicyChoice::Nothing,
+        Passage::Open => PolicyChoice::Everything,
+        // The configuration is checked: a name that is used exists. Were it not so, nothing passes.
+        Passage::Policy(name) => desired
+            .policies
+            .get(name)
+            .map_or(PolicyChoice::Nothing, |p| PolicyChoice::Policy(Arc::new(policy(name, p, entries)))),
+    }
+}
+
+fn policy(name: &str, policy: &desired::Policy, entries: &mut Entries) -> policy::Policy {
+    policy::Policy {
+        name: name.to_owned(),
+        rules: policy.rules.iter().map(|r| rule(r, entries)).collect(),
+        otherwise: policy::Action::Reject,
+    }
+}
+
+fn rule(rule: &desired::Rule, entries: &mut Entries) -> policy::Rule {
+    let (action, edits) = match &rule.verdict {
+        desired::Verdict::Accepted(set) => (policy::Action::Accept, edits(set)),
+        desired::Verdict::Rejected => (policy::Action::Reject, Vec::new()),
+    };
+    policy::Rule { when: conditions(&rule.when, entries), action, edits }
+}
+
+fn conditions(m: &desired::Match, entries: &mut Entries) -> Vec<Condition> {
+    let mut when = Vec::new();
+    let mut add = |is_given: bool, condition: Condition| {
+        if is_given {
+            when.push(condition);
+        }
+    };
+    let ranges = m.prefixes.iter().map(|r| policy::PrefixRange {
+        within: r.within,
+        len_min: r.len_min,
+        len_max: r.len_max,
+    });
+    add(m.families.is_some(), Condition::Families(m.families.unwrap_or(FamilySet::ALL)));
+    add(!m.prefixes.is_empty(), Condition::Prefixes(ranges.collect()));
+    add(!m.communities.is_empty(), Condition::Communities(m.communities.clone()));
+    add(!m.large_communities.is_empty(), Condition::LargeCommunities(m.large_communities.clone()));
+    add(!m.as_path_contains.is_empty(), Condition::AsPathContains(m.as_path_contains.clone()));
+    add(!m.as_path_first.is_empty(), Condition::AsPathFirst(m.as_path_first.clone()));
+    add(!m.as_path_origin.is_empty(), Condition::AsPathOrigin(m.as_path_origin.clone()));
+    add(!m.next_hops.is_empty(), Condition::NextHops(m.next_hops.clone()));
+    let sources = m.sources.iter().map(|s| entries.id(*s)).collect();
+    add(!m.sources.is_empty(), Condition::Sources(sources));
+    when
+}
+
+fn edits(set: &desired::Set) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    edits.extend(set.local_pref.map(Edit::LocalPref));
+    edits.extend(set.med.map(Edit::Med));
+    let lists = [
+        (!set.remove_communities.is_empty(), Edit::RemoveCommunities(set.remove_communities.clone())),
+        (!set.add_communities.is_empty(), Edit::AddCommunities(set.add_communities.clone())),
+        (
+            !set.remove_large_communities.is_empty(),
+            Edit::RemoveLargeCommunities(set.remove_large_communities.clone()),
+        ),
+        (!set.add_large_communities.is_empty(), Edit::AddLargeCommunities(set.add_large_communities.clone())),
+        (set.prepend > 0, Edit::Prepend { asn: None, count: set.prepend }),
+    ];
+    edits.extend(lists.into_iter().filter(|(is_given, _)| *is_given).map(|(_, edit)| edit));
+    edits.extend(set.next_hop.map(|to| {
+        Edit::NextHop(match to {
+            desired::NextHopSet::Own => NextHopEdit::Own,
+            desired::NextHopSet::Address(addr) => NextHopEdit::Addr(addr),
+        })
+    }));
+    edits
+}
+
+/// What a session needs to know.
+pub(super) fn session(peer: &Peer, desired: &Desired) -> session::Config {
+    let mut config = session::Config::new(peer.local_asn, desired.router_id, peer.asn);
+    config.connect = match peer.role {
+        ConnectRole::Active => session::Connect::Active,
+        ConnectRole::Passive => session::Connect::Passive,
+    };
+    config.families = peer.families;
+    if sends(peer.add_paths) {
+        config.add_path_send = peer.families;
+    }
+    if receives(peer.add_paths) {
+        config.add_path_receive = peer.families;
+    }
+    config.timing.hold_secs = u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX);
+    config.timing.connect_retry = peer.connect_retry;
+    config.restart = peer.graceful_restart.map(|restart_time| session::Restart {
+        restart_time,
+        families: peer.families,
+        forwarding: FamilySet::EMPTY,
+        phase: session::RestartPhase::Normal,
+        notification: session::NotificationRestart::On,
+    });
+    config
+}
+
+/// What a peer's task needs to know.
+pub(super) fn spec(id: PeerId, name: &str, addr: IpAddr, peer: &Peer, desired: &Desired) -> PeerSpec {
+    PeerSpec {
+        id,
+        name: name.to_owned(),
+        addr,
+        port: peer.port,
+        local_addr: peer.local_address,
+        session: session(peer, desired),
+        secret: peer.password.clone(),
+        ttl_security: peer.ttl_security,
+    }
+}
+
+/// What the kernel's side needs to know.
+pub(super) fn fib(kernel: &Kernel) -> FibConfig {
+    FibConfig {
+        table: kernel.table,
+        protocol: kernel.protocol,
+        metric: kernel.metric,
+        multipath: kernel.multipath,
+        protect: kernel.protect.clone(),
+        ..FibConfig::default()
+    }
+}
+
+/// The kernel's answer about a next hop, as the decision knows it.
+pub(super) fn reachability(way: &Way) -> Reachability {
+    match way {
+        Ok(resolution) => Reachability::Reachable { metric: resolution.metric },
+        Err(_) => Reachability::Unreachable,
+    }
+}
+
+fn sends(add_paths: AddPaths) -> bool {
+    matches!(add_paths, AddPaths::Both | AddPaths::Send)
+}
+
+fn receives(add_paths: AddPaths) -> bool {
+    matches!(add_paths, AddPaths::Both | AddPaths::Receive)
+}

@@ -1,0 +1,350 @@
+//! The one thread that owns the table.
+//!
+//! ```text
+//! connection tasks -Event-> inbox -> Core -Commit-> groups' views (watch) -> connection tasks
+//! fib thread -FibEvent----->  |       |-----------> fib thread
+//! control, metrics -Ask-----> |       '-----------> answers
+//! signals, config sources ----'
+//! ```
+//!
+//! A turn drains what has arrived, up to a budget, and commits once: a burst of changes to one prefix costs one
+//! decision, and transient best paths are never announced. The inbox is bounded; when it is full, sessions stop
+//! reading, and nobody else waits. Nothing here blocks: the fib merges what it is told, a group's view is a value in
+//! a watch channel, and a connection task that does not take its messages is told again with the next ones.
+
+mod answers;
+mod compile;
+mod kernel;
+mod peers;
+mod reload;
+mod startup;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bgp_proto::{Nlri, Prefix, Version};
+use reflector::events::FibChange;
+use reflector::feed::LogView;
+use reflector::ids::{GroupId, PeerId};
+use reflector::rib::nexthop::Tracking;
+use reflector::session::Stop;
+use reflector::table::{Commit, Notice, Table};
+use reflector::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Desired;
+use crate::control::Ask;
+use crate::control::protocol::View;
+use crate::fib::{self, FibEvent, FibHandle};
+use crate::log;
+use crate::net;
+use compile::Entries;
+use peers::Peer;
+use startup::{Patience, Startup};
+
+/// Messages waiting for the core, at most. A session that finds no room stops reading.
+pub const INBOX_MAX: usize = 1024;
+/// Messages taken before a commit, at most.
+const TURN_MAX: usize = 256;
+/// How long after a change the logs are tidied.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+
+/// Something that the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// From the connections.
+    Net(net::Event),
+    /// From the kernel's side.
+    Fib(FibEvent),
+    /// A configuration was read, or could not be.
+    Reload(Box<Result<Desired, String>>),
+    /// The daemon stops; the sender is answered when sessions are closed and routes are dealt with.
+    Exit(oneshot::Sender<()>),
+}
+
+impl From<FibEvent> for Input {
+    fn from(event: FibEvent) -> Input {
+        Input::Fib(event)
+    }
+}
+
+impl From<net::Event> for Input {
+    fn from(event: net::Event) -> Input {
+        Input::Net(event)
+    }
+}
+
+/// The one owner of the table.
+pub struct Core {
+    table: Table,
+    desired: Desired,
+    source: String,
+    loaded: Instant,
+    refused: Option<(Instant, String)>,
+    entries: Entries,
+    peers: BTreeMap<PeerId, Peer>,
+    next_peer: u32,
+    groups: BTreeMap<GroupId, watch::Sender<Arc<LogView>>>,
+    net: net::Net<Input>,
+    fib: Option<FibHandle>,
+    inbox: mpsc::Sender<Input>,
+    startup: Option<Startup>,
+    /// Prefixes of a former identity's kernel routes, to go at the end of the start unless wanted again.
+    orphans: Vec<Prefix>,
+    places: kernel::SharedPlaces,
+    log: log::Handle,
+    tidy_at: Option<Instant>,
+    clock: Clock,
+}
+
+impl Core {
+    /// A core with its first configuration, not running yet.
+    pub fn new(
+        desired: Desired,
+        source: String,
+        net: net::Net<Input>,
+        inbox: mpsc::Sender<Input>,
+        log: log::Handle,
+        clock: Clock,
+    ) -> Core {
+        Core {
+            table: Table::new(compile::instance(&desired)),
+            source,
+            loaded: clock.now(),
+            refused: None,
+            entries: Entries::default(),
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            groups: BTreeMap::new(),
+            net,
+            fib: None,
+            inbox,
+            startup: None,
+            orphans: Vec::new(),
+            places: kernel::SharedPlaces::default(),
+            log,
+            tidy_at: None,
+            clock,
+            desired,
+        }
+    }
+
+    /// Runs until [`Input::Exit`].
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Input>, mut asks: mpsc::Receiver<Ask>) {
+        self.begin();
+        let mut turn = Vec::with_capacity(TURN_MAX);
+        loop {
+            let deadline = self.deadline();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(self.clock.moment(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                taken = inbox.recv_many(&mut turn, TURN_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                }
+                Some(ask) = asks.recv() => self.answer(ask),
+                () = timer => {}
+            }
+            for input in turn.drain(..) {
+                match input {
+                    Input::Net(event) => self.on_net(event),
+                    Input::Fib(event) => self.on_fib(event),
+                    Input::Reload(read) => self.on_reload(*read),
+                    Input::Exit(done) => return self.exit(done).await,
+                }
+            }
+            self.tick();
+            self.commit();
+        }
+    }
+
+    /// Starts the kernel's side, own routes and sessions.
+    fn begin(&mut self) {
+        let now = self.clock.now();
+        self.start_fib();
+        let own: Vec<_> =
+            self.desired.originate.iter().map(|(prefix, own)| compile::origination(*prefix, own)).collect();
+        for origination in own {
+            self.table.originate(origination, now);
+        }
+        let peers: Vec<_> = self.desired.peers.values().cloned().collect();
+        for peer in &peers {
+            self.add_peer(peer);
+        }
+        let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
+        self.startup = Some(Startup::new(now, patience, self.peers.keys().copied()));
+        self.commit();
+        info!(
+            asn = self.desired.asn.0,
+            router_id = %self.desired.router_id,
+            peers = self.desired.peers.len(),
+            prefixes = self.desired.originate.len(),
+            "started"
+        );
+    }
+
+    fn start_fib(&mut self) {
+        let Some(kernel) = self.desired.kernel.as_ref().filter(|_| self.fib.is_none()) else { return };
+        match fib::spawn(compile::fib(kernel), self.inbox.clone()) {
+            Ok(handle) => self.fib = Some(handle),
+            Err(error) => warn!(%error, "no route will be installed"),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let startup = self.startup.as_ref().and_then(Startup::deadline);
+        [self.table.deadline(), startup, self.tidy_at].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        self.table.timeout(now);
+        if self.tidy_at.is_some_and(|at| at <= now) {
+            self.tidy_at = None;
+            let advanced = self.table.tidy();
+            self.publish(advanced);
+        }
+        if self.startup.as_ref().is_some_and(|s| s.is_over(now)) {
+            self.startup = None;
+            info!("initial routes are in");
+            self.sweep();
+        }
+    }
+
+    fn sweep(&mut self) {
+        let orphans = std::mem::take(&mut self.orphans);
+        if let Some(fib) = &self.fib {
+            let unwanted = |p: &Prefix| self.table.fib_route(p.family(), &Nlri::Prefix(*p)).is_none();
+            fib.desire(orphans.into_iter().filter(unwanted).map(|prefix| FibChange { prefix, route: None }));
+            fib.sweep(Version::V4);
+            fib.sweep(Version::V6);
+        }
+    }
+
+    /// Decides what is dirty and hands on what follows.
+    fn commit(&mut self) {
+        let Commit { advanced, fib, tracking, notices } = self.table.commit();
+        if let Some(handle) = &self.fib {
+            for tracking in tracking {
+                match tracking {
+                    Tracking::Wanted(addr) => handle.track(addr),
+                    Tracking::Unwanted(addr) => handle.untrack(addr),
+                }
+            }
+            handle.desire(fib);
+        }
+        self.publish(advanced);
+        for notice in notices {
+            self.on_notice(notice);
+        }
+    }
+
+    fn publish(&mut self, advanced: Vec<(GroupId, Arc<LogView>)>) {
+        if !advanced.is_empty() {
+            self.tidy_at.get_or_insert(self.clock.now() + TIDY_AFTER);
+        }
+        for (group, view) in advanced {
+            if let Some(sender) = self.groups.get(&group) {
+                sender.send_replace(view);
+            }
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::PrefixLimit { peer, family, limit } => {
+                warn!(peer = %self.name(peer), %family, limit, "more prefixes than allowed: session closed");
+                if let Some(peer) = self.peers.get(&peer) {
+                    peer.handle.stop(Stop::PrefixLimit { family, limit, restart: None });
+                }
+            }
+            Notice::RefreshWanted { peer, family } => {
+                let can_refresh = self.table.can_refresh(peer);
+                let Some(peer) = self.peers.get(&peer) else { return };
+                if can_refresh {
+                    peer.handle.refresh(family);
+                } else {
+                    peer.handle.stop(Stop::ConfigChanged);
+                }
+            }
+            Notice::TooLong { group, nlri } => {
+                warn!(prefix = %nlri, group = group.0, "attributes fit into no message: not told to the group");
+            }
+            Notice::StaleExpired { peer, routes } => {
+                info!(peer = %self.name(peer), routes, "restart time is over: stale routes removed");
+            }
+        }
+    }
+
+    fn on_fib(&mut self, event: FibEvent) {
+        match event {
+            FibEvent::NextHopChanged { addr, way } => {
+                self.table.next_hop(addr, compile::reachability(&way));
+            }
+            FibEvent::RouteJudged { prefix, refusal: Some(refusal) } => {
+                warn!(%prefix, error = %refusal, "the kernel refuses a route");
+            }
+            FibEvent::RouteJudged { prefix, refusal: None } => info!(%prefix, "route accepted by the kernel"),
+            FibEvent::NotPermitted(refusal) => warn!(error = %refusal, "no route can be installed"),
+            FibEvent::Permitted => info!("routes can be installed again"),
+            FibEvent::LinkChanged { ifname, up } => info!(interface = %ifname, up, "link changed"),
+            FibEvent::Resynced { cause, missing, found } => {
+                debug!(?cause, missing, found, "kernel routes compared");
+            }
+            FibEvent::Unavailable(error) => warn!(%error, "no way to the kernel's routes"),
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        let names = |peer| self.name_of(peer);
+        let find = |addr| self.peers.iter().find(|(_, p)| p.addr == addr).map(|(id, _)| *id);
+        let context = answers::Context {
+            table: &self.table,
+            names: &names,
+            peers: &peers,
+            find: &find,
+            now: self.clock.now(),
+            wall: SystemTime::now(),
+        };
+        // Whoever asked may have left; then nobody misses the answer.
+        match ask {
+            Ask::Status { reply } => drop(reply.send(self.instance(&context))),
+            Ask::Peers { address, reply } => drop(reply.send(self.peer_rows(address, &context))),
+            Ask::Routes { query, cursor, rows_max, reply } if query.view == View::Kernel => {
+                let now = context.since(context.now);
+                kernel::page(self.fib.as_ref(), &self.places, query, cursor, rows_max, now, reply);
+            }
+            Ask::Routes { query, cursor, rows_max, reply } => {
+                drop(reply.send(context.page(&query, cursor, rows_max)));
+            }
+            Ask::Why { destination, reply } => {
+                kernel::finish_why(self.fib.as_ref(), context.why(&destination), reply);
+            }
+        }
+    }
+
+    /// Closes sessions, deals with the kernel's routes, answers.
+    async fn exit(self, done: oneshot::Sender<()>) {
+        let stop = if self.leaves_gracefully() { Stop::Leave } else { Stop::Exit };
+        self.net.close(&stop).await;
+        if let (Some(fib), Some(kernel)) = (&self.fib, &self.desired.kernel) {
+            let leave = if kernel.keep_on_exit { fib::Leave::Keep } else { fib::Leave::Remove };
+            // A closed channel says as well that it has ended.
+            drop(fib.leave(leave).await);
+        }
+        info!("stopped");
+        // Whoever asked may be gone.
+        let _ = done.send(());
+    }
+}

@@ -1,0 +1,303 @@
+//! Peers as the core keeps them: configured ones, and those that came through a listen range.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bgp_proto::{Family, FamilySet};
+use reflector::events::Negotiated;
+use reflector::feed::Feed;
+use reflector::ids::PeerId;
+use reflector::session::{self, Epoch, Stop};
+use reflector::table::{Attachment, OwnAddrs};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::answers::Name;
+use super::startup::Ending;
+use super::{Core, compile};
+use crate::config::desired::{self, Remote};
+use crate::fib;
+use crate::net::{self, Attached, PeerHandle};
+
+/// Peers of one listen range, at most.
+const RANGE_PEERS_MAX: usize = 20_000;
+
+/// A peer.
+pub(super) struct Peer {
+    /// The configuration entry that it comes from.
+    pub(super) remote: Remote,
+    /// What operators call it.
+    pub(super) name: String,
+    pub(super) addr: IpAddr,
+    pub(super) handle: PeerHandle,
+    /// The session that is up.
+    pub(super) up: Option<Up>,
+}
+
+/// An established session.
+pub(super) struct Up {
+    pub(super) epoch: Epoch,
+    pub(super) negotiated: Box<Negotiated>,
+    /// Families of which it has said End-of-RIB.
+    pub(super) ended: FamilySet,
+}
+
+impl Core {
+    /// Adds a configured peer; a listen range only tells the listeners.
+    pub(super) fn add_peer(&mut self, config: &desired::Peer) {
+        match config.remote {
+            Remote::Range(range) => self.net.allow_range(range, config.password.as_ref()),
+            Remote::Address(addr) => {
+                self.spawn_peer(config, addr, config.name.clone());
+            }
+        }
+    }
+
+    fn spawn_peer(&mut self, config: &desired::Peer, addr: IpAddr, name: String) -> PeerId {
+        self.next_peer += 1;
+        let id = PeerId(self.next_peer);
+        let table = compile::peer(config, &self.desired, &mut self.entries);
+        self.table.set_peer(id, table);
+        let handle = self.net.spawn(compile::spec(id, &name, addr, config, &self.desired));
+        self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None });
+        id
+    }
+
+    /// Forgets the peers of a configuration entry.
+    pub(super) fn remove_entry(&mut self, remote: Remote) {
+        if let Remote::Range(range) = remote {
+            self.net.forbid_range(range);
+        }
+        let gone: Vec<PeerId> = self.of_entry(remote);
+        for id in gone {
+            self.remove_peer(id, Stop::Deconfigured);
+        }
+    }
+
+    pub(super) fn of_entry(&self, remote: Remote) -> Vec<PeerId> {
+        self.peers.iter().filter(|(_, p)| p.remote == remote).map(|(id, _)| *id).collect()
+    }
+
+    fn remove_peer(&mut self, id: PeerId, stop: Stop) {
+        if let Some(peer) = self.peers.remove(&id) {
+            self.net.remove(peer.addr, stop);
+        }
+        self.table.remove_peer(id);
+        if let Some(startup) = &mut self.startup {
+            startup.forget(id);
+        }
+        self.drop_unused_groups();
+    }
+
+    /// Takes over a changed configuration of a peer, or of all that came through a range.
+    pub(super) fn change_entry(&mut self, config: &desired::Peer) {
+        if let Remote::Range(range) = config.remote {
+            self.net.allow_range(range, config.password.as_ref());
+        }
+        for id in self.of_entry(config.remote) {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            if let Remote::Address(_) = config.remote {
+                peer.name.clone_from(&config.name);
+            }
+            let (name, addr) = (peer.name.clone(), peer.addr);
+            self.net.configure(compile::spec(id, &name, addr, config, &self.desired));
+            let table = compile::peer(config, &self.desired, &mut self.entries);
+            let feeds = self.table.set_peer(id, table);
+            self.attach(id, feeds);
+        }
+        self.drop_unused_groups();
+    }
+
+    /// Hands feeds to the session that is up.
+    fn attach(&mut self, id: PeerId, feeds: Vec<Feed>) {
+        let Some(epoch) = self.peers.get(&id).and_then(|p| p.up.as_ref()).map(|up| up.epoch) else { return };
+        let attached: Vec<Attached> = feeds
+            .into_iter()
+            .map(|feed| {
+                let sender =
+                    self.groups.entry(feed.group).or_insert_with(|| watch::Sender::new(feed.view.clone()));
+                // A feed is granted on a view that may be newer than the last one published.
+                sender.send_replace(feed.view.clone());
+                Attached { views: sender.subscribe(), feed }
+            })
+            .collect();
+        if let Some(peer) = self.peers.get(&id).filter(|_| !attached.is_empty()) {
+            peer.handle.attach(epoch, attached);
+        }
+    }
+
+    fn drop_unused_groups(&mut self) {
+        let table = &self.table;
+        self.groups.retain(|id, _| table.view(*id).is_some());
+    }
+
+    pub(super) fn on_net(&mut self, event: net::Event) {
+        match event {
+            net::Event::Up { peer, epoch, negotiated, local, remote } => {
+                self.on_up(peer, epoch, negotiated, local, remote);
+            }
+            net::Event::Session { peer, event } => self.on_session(peer, event),
+            net::Event::Incoming { remote, stream } => self.on_incoming(remote, stream),
+        }
+    }
+
+    fn on_up(
+        &mut self,
+        id: PeerId,
+        epoch: Epoch,
+        negotiated: Box<Negotiated>,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
+        let now = self.clock.now();
+        let own = self.own_addrs(local.ip(), negotiated.families);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        info!(peer = %peer.name, addr = %remote, asn = negotiated.peer_asn.0, hold = negotiated.hold_secs, "established");
+        if let Some(startup) = &mut self.startup {
+            let ending = if negotiated.restart.is_some() { Ending::Said } else { Ending::Unsaid };
+            startup.up(id, negotiated.families, ending, now);
+        }
+        let attachment = Attachment { peer_addr: remote.ip(), own };
+        let feeds = self.table.peer_up(id, &negotiated, &attachment, now);
+        peer.up = Some(Up { epoch, negotiated, ended: FamilySet::EMPTY });
+        self.attach(id, feeds);
+    }
+
+    /// This node's addresses as next hops on a session: the session's own, and for the other family one of the same
+    /// interface.
+    fn own_addrs(&self, local: IpAddr, families: FamilySet) -> OwnAddrs {
+        let mut own = OwnAddrs::default();
+        match local {
+            IpAddr::V4(addr) => own.v4 = Some(addr),
+            IpAddr::V6(addr) => own.v6 = Some(addr),
+        }
+        let other = if local.is_ipv4() { Family::IPV6_UNICAST } else { Family::IPV4_UNICAST };
+        if !families.contains(other) || self.desired.originate.is_empty() {
+            return own;
+        }
+        match beside(local) {
+            Ok(Some(IpAddr::V4(addr))) => own.v4 = Some(addr),
+            Ok(Some(IpAddr::V6(addr))) => own.v6 = Some(addr),
+            Ok(None) => {
+                debug!(%local, family = %other, "the session's interface has no address of this family")
+            }
+            Err(error) => warn!(%local, %error, "cannot ask the kernel for this node's addresses"),
+        }
+        own
+    }
+
+    fn on_session(&mut self, id: PeerId, event: session::Event) {
+        let now = self.clock.now();
+        match event {
+            session::Event::Routes(routes) => {
+                if let Some(startup) = &mut self.startup {
+                    startup.heard(id, now);
+                }
+                self.table.routes(id, &routes, now);
+            }
+            session::Event::EndOfRib(family) => {
+                if let Some(startup) = &mut self.startup {
+                    startup.ended(id, family);
+                }
+                if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
+                    up.ended.insert(family);
+                }
+                self.table.end_of_rib(id, family);
+            }
+            session::Event::RefreshRequested(family) => {
+                let feed = self.table.refresh(id, family);
+                self.attach(id, feed.into_iter().collect());
+            }
+            session::Event::RefreshBegun(family) => self.table.refresh_begun(id, family),
+            session::Event::RefreshEnded(family) => self.table.refresh_ended(id, family),
+            session::Event::Down { reason, retention } => self.on_down(id, &reason, retention),
+            session::Event::StateChanged { from, to } => {
+                debug!(peer = %self.name(id), %from, %to, "state");
+            }
+            session::Event::NotificationSent(notification) => {
+                info!(peer = %self.name(id), %notification, "notification sent");
+            }
+            session::Event::NotificationReceived(notification) => {
+                info!(peer = %self.name(id), %notification, "notification received");
+            }
+            session::Event::ConnectionFailed(failure) => {
+                debug!(peer = %self.name(id), %failure, "connection failed");
+            }
+            session::Event::Faulted(fault) => {
+                debug!(peer = %self.name(id), %fault, "malformed UPDATE");
+            }
+            session::Event::Up { .. } => {
+                debug_assert!(false, "the connection task says it as net::Event::Up")
+            }
+        }
+    }
+
+    fn on_down(&mut self, id: PeerId, reason: &session::Reason, retention: reflector::events::Retention) {
+        let now = self.clock.now();
+        info!(peer = %self.name(id), %reason, ?retention, "session ended");
+        self.table.peer_down(id, retention, now);
+        if let Some(startup) = &mut self.startup {
+            startup.down(id);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.up = None;
+        if let (Remote::Range(_), reflector::events::Retention::Drop) = (peer.remote, retention) {
+            // Whoever came through a range leaves nothing behind.
+            self.remove_peer(id, Stop::Leave);
+        } else {
+            self.drop_unused_groups();
+        }
+    }
+
+    /// A connection from an address inside a listen range.
+    fn on_incoming(&mut self, remote: SocketAddr, stream: TcpStream) {
+        let addr = remote.ip().to_canonical();
+        if let Some((_, peer)) = self.peers.iter().find(|(_, p)| p.addr == addr) {
+            peer.handle.accept(stream, remote);
+            return;
+        }
+        let range = self.desired.peers.values().filter_map(|p| match p.remote {
+            Remote::Range(range) if range.contains_addr(addr) => Some((range.len(), p)),
+            Remote::Range(_) | Remote::Address(_) => None,
+        });
+        let Some((_, config)) = range.max_by_key(|(len, _)| *len) else { return };
+        let config = config.clone();
+        if self.of_entry(config.remote).len() >= RANGE_PEERS_MAX {
+            warn!(range = %config.remote, %addr, max = RANGE_PEERS_MAX, "listen range is full: connection closed");
+            return;
+        }
+        let name = format!("{}/{addr}", config.name);
+        let id = self.spawn_peer(&config, addr, name);
+        if let Some(peer) = self.peers.get(&id) {
+            peer.handle.accept(stream, remote);
+        }
+    }
+
+    /// What operators call a peer.
+    pub(super) fn name(&self, id: PeerId) -> &str {
+        match self.peers.get(&id) {
+            Some(peer) => &peer.name,
+            None if id == PeerId::LOCAL => "local",
+            None => "gone",
+        }
+    }
+
+    pub(super) fn name_of(&self, id: PeerId) -> Name {
+        Name { addr: self.peers.get(&id).map(|p| p.addr), name: self.name(id).to_owned() }
+    }
+
+    /// Whether SIGTERM leaves sessions to graceful restart instead of closing them.
+    pub(super) fn leaves_gracefully(&self) -> bool {
+        let restarts = |p: &Peer| p.up.as_ref().is_some_and(|up| up.negotiated.restart.is_some());
+        self.desired.kernel.as_ref().is_some_and(|k| k.keep_on_exit) && self.peers.values().any(restarts)
+    }
+}
+
+/// The first address of the other family on the interface that has `local`.
+fn beside(local: IpAddr) -> io::Result<Option<IpAddr>> {
+    let all = fib::node_addresses()?;
+    let Some(interface) = all.iter().find(|a| a.addr == local).map(|a| a.ifindex) else { return Ok(None) };
+    let mut others = all.iter().filter(|a| a.ifindex == interface && a.addr.is_ipv4() != local.is_ipv4());
+    Ok(others.next().map(|a| a.addr))
+}

@@ -1,0 +1,254 @@
+//! A connection's octets: what is queued for it, how it is written, read and closed.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use reflector::session::{Backlog, ConnId, Manner};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use crate::sys;
+
+/// Slices written at a time; more gain nothing.
+const SLICES_MAX: usize = 64;
+/// Octets read at a time.
+const READ_OCTETS: usize = 64 * 1024;
+/// How long a peer has to take a farewell.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
+thread_local! {
+    /// One buffer a worker thread: what is read is decoded at once, so none is kept for a connection.
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_OCTETS]);
+}
+
+/// A connection and what waits to be written.
+pub(super) struct Sock {
+    pub(super) id: ConnId,
+    stream: TcpStream,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// Octets of the first slice that were written, to find where its next message begins.
+    written: usize,
+}
+
+impl Sock {
+    pub(super) fn new(id: ConnId, stream: TcpStream) -> Sock {
+        Sock { id, stream, queue: VecDeque::new(), queued: 0, written: 0 }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Queues whole messages.
+    pub(super) fn push(&mut self, octets: Bytes) {
+        self.queued += octets.len();
+        self.queue.push_back(octets);
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self) -> io::Result<usize> {
+        let mut total = 0;
+        while self.queued > 0 {
+            let first = self.queue.iter().next().map_or(&[][..], |b| &b[self.written..]);
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            slices[0] = IoSlice::new(first);
+            let mut used = 1;
+            for (slice, octets) in slices[1..].iter_mut().zip(self.queue.iter().skip(1)) {
+                *slice = IoSlice::new(octets);
+                used += 1;
+            }
+            match self.stream.try_write_vectored(&slices[..used]) {
+                Ok(octets) => {
+                    total += octets;
+                    self.consume(octets);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    fn consume(&mut self, mut octets: usize) {
+        self.queued -= octets;
+        while let Some(first) = self.queue.front() {
+            let left = first.len() - self.written;
+            if octets < left {
+                self.written += octets;
+                return;
+            }
+            octets -= left;
+            self.written = 0;
+            self.queue.pop_front();
+        }
+    }
+
+    /// What is left of the message that is partly written: a farewell in its middle would be garbage.
+    fn unfinished(&self) -> Bytes {
+        let Some(first) = self.queue.front().filter(|_| self.written > 0) else { return Bytes::new() };
+        let mut end = 0;
+        while end < self.written {
+            let Some(length) = first.get(end + 16..end + 18) else { return Bytes::new() };
+            end += usize::from(u16::from_be_bytes([length[0], length[1]])).max(1);
+        }
+        first.slice(self.written..end.min(first.len()))
+    }
+}
+
+/// The connections of one session.
+#[derive(Default)]
+pub(super) struct Socks(Vec<Sock>);
+
+/// A socket that can be read or written.
+pub(super) struct Readiness {
+    pub(super) conn: ConnId,
+    pub(super) is_readable: bool,
+    pub(super) is_writable: bool,
+}
+
+/// What a read gave.
+pub(super) enum Read {
+    /// Octets, handed over.
+    Some,
+    /// Nothing yet.
+    Nothing,
+    /// The end.
+    End,
+}
+
+impl Socks {
+    pub(super) fn push(&mut self, sock: Sock) {
+        self.0.push(sock);
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Sock> {
+        let at = self.0.iter().position(|s| s.id == id)?;
+        Some(self.0.remove(at))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sock> {
+        self.0.iter_mut()
+    }
+
+    fn find(&self, id: ConnId) -> Option<&Sock> {
+        self.0.iter().find(|s| s.id == id)
+    }
+
+    /// Both ends of the connection that is left.
+    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let stream = &self.0.first()?.stream;
+        Some((canonical(stream.local_addr().ok()?), canonical(stream.peer_addr().ok()?)))
+    }
+
+    /// Waits until one of the sockets can be read, if that `may_read`, or written, if something is queued for it.
+    pub(super) async fn ready(&self, may_read: bool) -> Readiness {
+        match &self.0[..] {
+            [] => pending().await,
+            [one] => one.ready(may_read).await,
+            [one, other, ..] => tokio::select! {
+                ready = one.ready(may_read) => ready,
+                ready = other.ready(may_read) => ready,
+            },
+        }
+    }
+
+    pub(super) fn write(&mut self, id: ConnId) -> io::Result<usize> {
+        self.0.iter_mut().find(|s| s.id == id).map_or(Ok(0), Sock::write)
+    }
+
+    /// Reads once and hands over what came.
+    pub(super) fn read(&self, id: ConnId, take: impl FnOnce(&[u8])) -> io::Result<Read> {
+        let Some(sock) = self.find(id) else { return Ok(Read::Nothing) };
+        READ.with_borrow_mut(|buffer| match sock.stream.try_read(buffer) {
+            Ok(0) => Ok(Read::End),
+            Ok(octets) => {
+                take(&buffer[..octets]);
+                Ok(Read::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl Sock {
+    async fn ready(&self, may_read: bool) -> Readiness {
+        let interest = match (may_read, self.queued > 0) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => return pending().await,
+        };
+        let (is_readable, is_writable) = match self.stream.ready(interest).await {
+            Ok(ready) => (ready.is_readable() || ready.is_read_closed(), ready.is_writable()),
+            // The next read says what is wrong.
+            Err(_) => (true, false),
+        };
+        let (is_readable, is_writable) = (is_readable && may_read, is_writable && self.queued > 0);
+        Readiness { conn: self.id, is_readable, is_writable }
+    }
+}
+
+impl Backlog for Socks {
+    fn has_unread(&self, conn: ConnId) -> bool {
+        self.find(conn).is_some_and(|s| sys::unread(&s.stream).is_ok_and(|octets| octets > 0))
+    }
+
+    fn unsent(&self, conn: ConnId) -> usize {
+        self.find(conn).and_then(|s| sys::unsent(&s.stream).ok()).unwrap_or(0)
+    }
+}
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Options that every connection has.
+pub(super) fn prepare(stream: &TcpStream, ttl_security: Option<u8>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if let Some(hops) = ttl_security {
+        let local = stream.local_addr()?.ip();
+        let options = socket2::SockRef::from(stream);
+        match local {
+            IpAddr::V4(_) => options.set_ttl_v4(u32::from(u8::MAX))?,
+            IpAddr::V6(_) => options.set_unicast_hops_v6(u32::from(u8::MAX))?,
+        }
+        // RFC 5082 section 3: of a peer n hops away, segments arrive with 256 - n at least.
+        sys::require_ttl(stream, local, u8::MAX - hops.saturating_sub(1))?;
+    }
+    Ok(())
+}
+
+/// Closes a connection. An orderly farewell is given a moment of its own; nobody waits for it.
+pub(super) fn close(sock: Sock, farewell: Option<Bytes>, manner: Manner) {
+    if manner == Manner::Abort {
+        // A reset: the peer reads nothing more (RFC 9687 section 3).
+        drop(socket2::SockRef::from(&sock.stream).set_linger(Some(Duration::ZERO)));
+        return;
+    }
+    let last = sock.unfinished().chain(farewell.unwrap_or_default());
+    say_goodbye(sock.stream, last);
+}
+
+/// Answers a connection that is not wanted, and closes it.
+pub(super) fn refuse(stream: TcpStream, farewell: Bytes) {
+    say_goodbye(stream, farewell);
+}
+
+fn say_goodbye(mut stream: TcpStream, mut last: impl Buf + Send + 'static) {
+    let goodbye = async move {
+        // Whether the peer takes it is its own affair.
+        drop(stream.write_all_buf(&mut last).await);
+        drop(stream.shutdown().await);
+        // Unread octets would turn the close into a reset, which may overtake the farewell.
+        let mut sink = [0; 4096];
+        while tokio::io::AsyncReadExt::read(&mut stream, &mut sink).await.is_ok_and(|n| n > 0) {}
+    };
+    tokio::spawn(tokio::time::timeout(FAREWELL_TIME, goodbye));
+}
