@@ -356,7 +356,14 @@ fn bounded_channels(sources: &[Source]) -> Vec<String> {
         |source, found| {
             for words in [&source.code, &source.tests] {
                 for (index, word) in words.iter().enumerate() {
-                    let std_channel = word.text == "channel" && called_with_nothing(&words[index + 1..]);
+                    // A oneshot carries one value.
+                    let is_oneshot = words[..index]
+                        .iter()
+                        .rev()
+                        .find(|w| w.text != ":")
+                        .is_some_and(|w| w.text == "oneshot");
+                    let std_channel =
+                        word.text == "channel" && !is_oneshot && called_with_nothing(&words[index + 1..]);
                     if names.contains(&word.text.as_str()) || std_channel {
                         found.push(format!(
                             "{}:{}: a channel without a bound; give it a capacity from limits",
