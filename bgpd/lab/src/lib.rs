@@ -4,7 +4,9 @@
 
 pub mod daemon;
 pub mod demo;
+pub mod drill;
 pub mod kernel;
+pub mod mrt;
 pub mod net;
 pub mod peers;
 pub mod pod;

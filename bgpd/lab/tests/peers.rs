@@ -1,52 +1,29 @@
 //! The lab's own proof: real daemons with each other, no `bgpd` of ours. What these tests show is that a failure in an
 //! interop test of ours is ours: each make starts, speaks, and its output is read as it means it.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
+use lab::drill::{PREFIXES, Pair, wait_reflected};
 use lab::here;
-use lab::net::{Family, Underlay};
+use lab::net::Underlay;
 use lab::peers::Make;
 use lab::sandbox::isolated;
-use lab::speaker::{Plan, Speaker};
-use lab::wait::SOON;
-
-const V4: [&str; 2] = ["10.244.1.0/24", "10.244.2.0/24"];
-const V6: [&str; 2] = ["fd00:10:244:1::/64", "fd00:10:244:2::/64"];
+use lab::speaker::Plan;
 
 /// Both families in both directions between two makes, seen and withdrawn.
-fn exchange(pair: [Make; 2], asns: [u32; 2], password: Option<&str>) -> Result<()> {
-    let nodes = Underlay::new()?.nodes(&["a", "b"])?;
-    let mut speakers: Vec<Box<dyn Speaker>> = Vec::new();
-    for (here, there) in [(0, 1), (1, 0)] {
-        let mut plan = Plan::new(&nodes[here], asns[here])
-            .neighbors(&nodes[here], &nodes[there], asns[there])
-            .network(V4[here]);
+fn exchange(makes: [Make; 2], asns: [u32; 2], password: Option<&str>) -> Result<()> {
+    let underlay = Underlay::new()?;
+    let nodes = [underlay.node("a")?, underlay.node("b")?];
+    let start = |here: usize, there: usize| {
+        let mut plan =
+            Plan::new(&nodes[here], asns[here]).neighbors(&nodes[here], &nodes[there], asns[there]);
         if let Some(password) = password {
             plan = plan.each(|neighbor| neighbor.password(password));
         }
-        speakers.push(pair[here].start(&nodes[here], plan)?);
-    }
-    for (here, there) in [(0, 1), (1, 0)] {
-        for family in Family::BOTH {
-            speakers[here].wait_established(nodes[there].address(family))?;
-        }
-        speakers[here].announce(V6[here])?;
-    }
-    for (here, there) in [(0, 1), (1, 0)] {
-        for (family, prefix) in [(Family::V4, V4[there]), (Family::V6, V6[there])] {
-            let route = speakers[here].wait_route_via(prefix, nodes[there].address(family))?;
-            let path: &[u32] = if asns[0] == asns[1] { &[] } else { &asns[there..=there] };
-            ensure!(route.as_path == path, "{route:?}");
-            ensure!(route.originator.is_none() && route.cluster_list.is_empty(), "{route:?}");
-        }
-    }
-    for (here, there) in [(0, 1), (1, 0)] {
-        speakers[here].withdraw(V4[here])?;
-        speakers[here].withdraw(V6[here])?;
-        speakers[there].wait_no_route(V4[here], SOON)?;
-        speakers[there].wait_no_route(V6[here], SOON)?;
-    }
-    Ok(())
+        makes[here].start(&nodes[here], plan)
+    };
+    let speakers = [start(0, 1)?, start(1, 0)?];
+    Pair { nodes, asns, speakers }.exchange()
 }
 
 /// `reflector` between two clients: what they see of RFC 4456.
@@ -57,20 +34,13 @@ fn reflect(reflector: Make, clients: [Make; 2]) -> Result<()> {
         .neighbors(&nodes[0], &nodes[2], 64512)
         .each(|neighbor| neighbor.client());
     let _reflector = reflector.start(&nodes[0], plan)?;
-    let mut speakers = Vec::new();
-    for (index, make) in [(1, clients[0]), (2, clients[1])] {
+    let start = |make: Make, index: usize| {
+        let [v4, v6] = PREFIXES[index - 1];
         let plan = Plan::new(&nodes[index], 64512).neighbors(&nodes[index], &nodes[0], 64512);
-        speakers.push(make.start(&nodes[index], plan.network(V4[index - 1]).network(V6[index - 1]))?);
-    }
-    for (here, there) in [(0, 1), (1, 0)] {
-        for (family, prefix) in [(Family::V4, V4[there]), (Family::V6, V6[there])] {
-            let origin = &nodes[there + 1];
-            let route = speakers[here].wait_route_via(prefix, origin.address(family))?;
-            ensure!(route.originator == Some(origin.v4), "{:?} sees {route:?}", clients[here]);
-            ensure!(route.cluster_list == [nodes[0].v4], "{:?} sees {route:?}", clients[here]);
-        }
-    }
-    Ok(())
+        make.start(&nodes[index], plan.network(v4).network(v6))
+    };
+    let speakers = [start(clients[0], 1)?, start(clients[1], 2)?];
+    wait_reflected(nodes[0].v4, [&nodes[1], &nodes[2]], [&*speakers[0], &*speakers[1]])
 }
 
 #[test]

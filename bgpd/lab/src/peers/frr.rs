@@ -44,7 +44,12 @@ impl Frr {
         fs::write(directory.join("vtysh.conf"), "")?;
         fs::write(directory.join("zebra.conf"), "log stdout informational\n")?;
         fs::write(directory.join("bgpd.conf"), render(plan)?)?;
-        shell::read(shell::command("chown").args(["-R", "frr:frr"]).arg(&directory))?;
+        // It also leaves a directory for each process in /var/tmp/frr; here that is the sandbox's own.
+        shell::read(shell::command("sh").args([
+            "-c",
+            "mkdir -p /var/tmp/frr && mount -t tmpfs tmpfs /var/tmp/frr && chown -R frr:frr /var/tmp/frr \"$0\"",
+            &directory.to_string_lossy(),
+        ]))?;
         let start = |program: &str, name: &str| -> Result<Daemon> {
             let mut command = node.command(program);
             command.arg("-f").arg(directory.join(format!("{name}.conf")));

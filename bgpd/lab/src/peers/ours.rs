@@ -127,7 +127,10 @@ impl Bgpd {
 
     /// Replaces the configuration file and tells the daemon.
     pub fn reload(&self, yaml: &str) -> Result<()> {
-        fs::write(&self.config, with_socket(yaml, &self.socket))?;
+        // By renaming, so that a reload still going on never reads half of it.
+        let fresh = self.config.with_extension("new");
+        fs::write(&fresh, with_socket(yaml, &self.socket))?;
+        fs::rename(&fresh, &self.config)?;
         self.daemon.signal("HUP")
     }
 
