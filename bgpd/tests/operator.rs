@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use lab::daemon::{Daemon, write};
 use lab::here;
-use lab::net::{Family, Node, Underlay};
+use lab::net::{Node, Underlay};
 use lab::peers::bird::{self, Bird};
 use lab::peers::ours::{self, Bgpd};
 use lab::sandbox::isolated;
@@ -111,12 +111,10 @@ fn a_daemon_does_not_start_on_a_bad_file() -> Result<()> {
 #[test]
 fn a_taken_port_is_named() -> Result<()> {
     isolated(here!(), &[bird::NEED], || {
-        let node = Underlay::new()?.node("a")?;
-        // BIRD listens only once it has a BGP protocol.
-        let plan = Plan::new(&node, ASN).neighbor(Neighbor::new(&node, &node, Family::V4, ASN + 1));
-        let _bird = Bird::start(&node, plan)?;
-        let (config, _) = ours::files(&node, MINIMAL)?;
-        says(&last_words("bgpd-late", ours::command(&node, &config)?)?, &["179", "use", "another"])
+        let nodes = Underlay::new()?.nodes(&["a", "b"])?;
+        let _bird = Bird::start(&nodes[0], Plan::new(&nodes[0], ASN).neighbors(&nodes[0], &nodes[1], ASN))?;
+        let (config, _) = ours::files(&nodes[0], MINIMAL)?;
+        says(&last_words("bgpd-late", ours::command(&nodes[0], &config)?)?, &["179", "taken", "another"])
     })
 }
 
