@@ -1,4 +1,4 @@
-//! Opening a connection, with the options that must be set before.
+//! Opening a connection, with the options that must be set before its first segment.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +18,9 @@ pub(super) async fn dial(spec: PeerSpec) -> io::Result<TcpStream> {
     if let Some(secret) = &spec.secret {
         sys::set_md5_key(&socket, KeyScope::Host(spec.addr), secret.expose()).map_err(io::Error::other)?;
     }
+    socket::prepare(&socket, spec.addr, spec.ttl_security)?;
     if let Some(local) = spec.local_addr {
         socket.bind(SocketAddr::new(local, 0))?;
     }
-    let stream = socket.connect(remote).await?;
-    socket::prepare(&stream, spec.ttl_security)?;
-    Ok(stream)
+    socket.connect(remote).await
 }

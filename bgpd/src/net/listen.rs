@@ -5,9 +5,11 @@
 //! nothing else; running out of file descriptors pauses accepting for a moment and ends nothing.
 //!
 //! TCP-MD5 keys stand on the listening sockets: what is accepted inherits them, and a segment with a wrong or no signature never
-//! gets this far.
+//! gets this far. Where the kernel has no room for a key, nothing is accepted from those it was for.
+//!
+//! Listeners answer with the greatest TTL, for peers with TTL security, and keep the headers of SYNs, for peers of ours with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,9 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::{Directory, Event, PeerHandle, range_scope};
+use super::{Directory, Event, PeerHandle, range_scope, socket};
 use crate::config::desired::{Listen, Secret};
 use crate::sys::{self, KeyScope};
 
@@ -57,6 +59,8 @@ pub enum ListenError {
 pub(super) struct Expected {
     peers: HashMap<IpAddr, PeerHandle>,
     ranges: Vec<Prefix>,
+    /// Peers and ranges whose key the kernel did not take. What comes from them is not signed, so not accepted.
+    unsigned: BTreeSet<KeyScope>,
 }
 
 /// The listening sockets and whom they expect.
@@ -95,7 +99,7 @@ impl Listeners {
                 Ok(listener) => {
                     let listener = Arc::new(listener);
                     for (scope, secret) in &self.keys {
-                        set_key(&listener, *scope, secret);
+                        set_key(&listener, &self.expected, *scope, secret);
                     }
                     let accepting = accept_all(listener.clone(), self.expected.clone(), inbox.clone());
                     self.sockets.insert(addr, (listener, runtime.spawn(accepting)));
@@ -139,12 +143,13 @@ impl Listeners {
         if self.keys.get(&scope) == secret {
             return;
         }
+        write(&self.expected).unsigned.remove(&scope);
         for (listener, _) in self.sockets.values() {
             if self.keys.contains_key(&scope) {
                 clear_key(listener, scope);
             }
             if let Some(secret) = secret {
-                set_key(listener, scope, secret);
+                set_key(listener, &self.expected, scope, secret);
             }
         }
         match secret {
@@ -165,18 +170,19 @@ fn concerns(listener: &TcpListener, scope: KeyScope) -> bool {
     listener.local_addr().is_ok_and(|local| local.is_ipv4() == scope_addr(scope).is_ipv4())
 }
 
-fn set_key(listener: &TcpListener, scope: KeyScope, secret: &Secret) {
+fn set_key(listener: &TcpListener, expected: &Directory, scope: KeyScope, secret: &Secret) {
     if !concerns(listener, scope) {
         return;
     }
     if let Err(error) = sys::set_md5_key(listener, scope, secret.expose()) {
-        warn!(peer = ?scope, %error, "connections from this peer will not be accepted");
+        warn!(from = %scope, %error, "no connection is accepted from there");
+        write(expected).unsigned.insert(scope);
     }
 }
 
 fn clear_key(listener: &TcpListener, scope: KeyScope) {
     if let (true, Err(error)) = (concerns(listener, scope), sys::clear_md5_key(listener, scope)) {
-        warn!(peer = ?scope, %error, "cannot take back a TCP-MD5 key");
+        warn!(from = %scope, %error, "cannot take back a TCP-MD5 key");
     }
 }
 
@@ -193,6 +199,8 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, ListenError> {
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
+        socket::send_far(&socket, addr.ip())?;
+        sys::save_syn(&socket)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -206,20 +214,27 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 async fn accept_all<I: From<Event>>(listener: Arc<TcpListener>, expected: Directory, inbox: mpsc::Sender<I>) {
+    let mut is_stuck = false;
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_connection(&error) => continue,
             Err(error) => {
-                warn!(%error, "cannot accept connections; trying again");
+                // Said once, not five times a second.
+                if !std::mem::replace(&mut is_stuck, true) {
+                    warn!(%error, "cannot accept connections; trying again until it works");
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        if let Some(event) = dispatch(stream, remote, &expected) {
-            if inbox.send(I::from(event)).await.is_err() {
-                return;
-            }
+        if std::mem::take(&mut is_stuck) {
+            info!("accepting connections again");
+        }
+        if let Some(event) = dispatch(stream, remote, &expected)
+            && inbox.send(I::from(event)).await.is_err()
+        {
+            return;
         }
     }
 }
@@ -233,13 +248,31 @@ fn is_of_connection(error: &io::Error) -> bool {
 fn dispatch(stream: TcpStream, remote: SocketAddr, expected: &RwLock<Expected>) -> Option<Event> {
     let expected = expected.read().unwrap_or_else(PoisonError::into_inner);
     let addr = remote.ip().to_canonical();
+    if expected.is_unsigned(addr) {
+        debug!(%remote, "connection without the TCP-MD5 signature it should have: closed");
+        return None;
+    }
     if let Some(peer) = expected.peers.get(&addr) {
         peer.accept(stream, remote);
         return None;
     }
-    if expected.ranges.iter().any(|r| r.contains_addr(addr)) {
+    // A range may hold our own address; nobody peers with itself.
+    let is_own = stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == addr);
+    if !is_own && expected.ranges.iter().any(|range| range.contains_addr(addr)) {
         return Some(Event::Incoming { remote, stream });
     }
     debug!(%remote, "connection from an address without a peer: closed");
     None
+}
+
+impl Expected {
+    /// Whether the kernel lacks the key that this address should sign with.
+    fn is_unsigned(&self, addr: IpAddr) -> bool {
+        self.unsigned.iter().any(|scope| match scope {
+            KeyScope::Host(host) => *host == addr,
+            KeyScope::Prefix(prefix, len) => {
+                Prefix::new(*prefix, *len).is_ok_and(|range| range.contains_addr(addr))
+            }
+        })
+    }
 }

@@ -14,6 +14,8 @@ mod handle;
 mod listen;
 mod peer;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{Attached, Mail, Mailbox, PeerHandle, Snapshot};
 pub use listen::ListenError;
@@ -31,10 +33,11 @@ use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::{debug, warn};
 
 use crate::clock::Clock;
 use crate::config::desired::{Listen, Secret};
-use crate::sys::KeyScope;
+use crate::sys::{self, KeyScope};
 use listen::Listeners;
 use peer::PeerTask;
 
@@ -57,6 +60,15 @@ pub struct PeerSpec {
     pub secret: Option<Secret>,
     /// TTL security (RFC 5082): how many hops away the peer may be.
     pub ttl_security: Option<u8>,
+}
+
+impl PeerSpec {
+    /// Whether connections of both are opened the same way.
+    fn opens_alike(&self, other: &PeerSpec) -> bool {
+        let PeerSpec { addr, port, local_addr, secret, ttl_security, id: _, name: _, session: _ } = self;
+        (addr, port, local_addr) == (&other.addr, &other.port, &other.local_addr)
+            && (secret, ttl_security) == (&other.secret, &other.ttl_security)
+    }
 }
 
 /// What connections tell the core.
@@ -112,6 +124,10 @@ impl<I: From<Event> + Send + 'static> Net<I> {
         clock: Clock,
         seed: u64,
     ) -> Result<Net<I>, ListenError> {
+        match sys::raise_file_limit() {
+            Ok(files) => debug!(files, "open files, at most"),
+            Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        }
         let runtime = runtime::Handle::current();
         let mut listeners = Listeners::default();
         listeners.listen(listen, &runtime, &inbox)?;

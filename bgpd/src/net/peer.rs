@@ -4,7 +4,10 @@
 //! room in a socket, mail from the core, a newer view of a group, room in the core's inbox, or a deadline.
 //!
 //! Back-pressure has one rule: while an event waits for room in the core's inbox, nothing is read. Everything else goes on, so
-//! a busy core never costs a keepalive, and the hold timer asks the kernel whether the peer was really silent.
+//! a busy core never costs a keepalive, and the hold timer asks the kernel whether the peer was really silent. The place in
+//! the queue for room is kept from turn to turn: a task that is woken for something else must not go to its end.
+//!
+//! A closed connection lingers until the peer has read the farewell. Few may: the oldest is cut off.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -18,20 +21,29 @@ use bgp_proto::Family;
 use bytes::Bytes;
 use reflector::feed::LogView;
 use reflector::ids::GroupId;
-use reflector::session::{Action, ConnId, Event, Failure, Manner, Session, Stop, Verdict};
+use reflector::session::{
+    Action, ConnId, Event, Failure, Manner, Reason, Reconfigured, Session, Stop, Verdict,
+};
+use reflector::time::Instant;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::StreamMap;
 use tokio_stream::wrappers::WatchStream;
+use tracing::{debug, warn};
 
-use super::socket::{Readiness, Sock, Socks};
+use super::socket::{Goodbye, Read, Readiness, Sock, Socks};
 use super::{Mail, Mailbox, PeerSpec, dial, socket};
 use crate::clock::Clock;
 
 /// Octets handed to a socket ahead of the kernel, at most, but for one segment.
 const ROOM: usize = 256 * 1024;
+/// Closed connections of a peer that linger, at most.
+const GOODBYES_MAX: usize = 4;
+/// Attempts without an answer before a likely cause is named.
+const UNANSWERED_MIN: u32 = 3;
 
 /// A peer's task.
 pub(super) struct PeerTask<I> {
@@ -42,23 +54,29 @@ pub(super) struct PeerTask<I> {
     inbox: mpsc::Sender<I>,
     /// Events that wait for room in the core's inbox; while there are any, nothing is read.
     events: VecDeque<super::Event>,
+    room: Option<Room<I>>,
     socks: Socks,
+    goodbyes: VecDeque<JoinHandle<()>>,
     dialing: Option<JoinHandle<io::Result<TcpStream>>>,
     views: StreamMap<Family, WatchStream<Arc<LogView>>>,
     groups: Vec<(Family, GroupId)>,
+    /// When the end that the snapshot tells of was.
+    told_end: Option<Instant>,
     is_ending: bool,
 }
 
+/// A place in the queue for room in the core's inbox.
+type Room<I> = Pin<Box<dyn Future<Output = Result<OwnedPermit<I>, SendError<()>>> + Send>>;
+
 /// What a turn waited for.
-enum Woken {
+enum Woken<I> {
     Mail,
     Socket(Readiness),
     Dialed(io::Result<TcpStream>),
     View(Family, Arc<LogView>),
     Deadline,
-    /// The core is gone.
-    Orphaned,
-    EventSent,
+    /// There is room in the core's inbox, or the core is gone.
+    Room(Result<OwnedPermit<I>, SendError<()>>),
 }
 
 impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
@@ -76,10 +94,13 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             mailbox,
             inbox,
             events: VecDeque::new(),
+            room: None,
             socks: Socks::default(),
+            goodbyes: VecDeque::new(),
             dialing: None,
             views: StreamMap::new(),
             groups: Vec::new(),
+            told_end: None,
             is_ending: false,
         }
     }
@@ -90,7 +111,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         loop {
             self.settle();
             if self.is_ending {
-                return;
+                break;
             }
             match self.wait().await {
                 Woken::Mail => self.on_mail(self.mailbox.take()),
@@ -98,14 +119,26 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
                 Woken::Dialed(result) => self.on_dialed(result),
                 Woken::View(family, view) => self.on_view(family, &view),
                 Woken::Deadline => self.session.timeout(self.clock.now(), &self.socks),
-                Woken::EventSent => {}
-                Woken::Orphaned => {
-                    self.session.stop(&Stop::Exit, self.clock.now());
-                    self.settle();
-                    return;
+                Woken::Room(Ok(permit)) => {
+                    self.room = None;
+                    if let Some(event) = self.events.pop_front() {
+                        permit.send(I::from(event));
+                    }
                 }
+                Woken::Room(Err(_)) => self.orphaned(),
             }
         }
+        for goodbye in self.goodbyes {
+            // One that was cut off has nothing more to say.
+            drop(goodbye.await);
+        }
+    }
+
+    /// The core is gone.
+    fn orphaned(&mut self) {
+        self.session.stop(&Stop::Exit, self.clock.now());
+        self.settle();
+        self.is_ending = true;
     }
 
     /// Does what the machine wants done, notes what happened, offers room to write.
@@ -118,6 +151,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             }
         }
         self.note_events();
+        self.send_events();
         self.offer_room();
         self.tell_status();
     }
@@ -130,8 +164,20 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
 
     fn close(&mut self, conn: ConnId, farewell: Option<Bytes>, manner: Manner) {
         if let Some(sock) = self.socks.remove(conn) {
-            socket::close(sock, farewell, manner);
+            let goodbye = socket::close(sock, farewell, manner);
+            self.linger(goodbye);
         }
+    }
+
+    fn linger(&mut self, goodbye: Option<Goodbye>) {
+        let Some(goodbye) = goodbye else { return };
+        self.goodbyes.retain(|earlier| !earlier.is_finished());
+        if self.goodbyes.len() >= GOODBYES_MAX
+            && let Some(oldest) = self.goodbyes.pop_front()
+        {
+            oldest.abort();
+        }
+        self.goodbyes.push_back(tokio::spawn(goodbye));
     }
 
     fn note_events(&mut self) {
@@ -159,6 +205,20 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         }
     }
 
+    /// Hands events to the core while its inbox has room.
+    fn send_events(&mut self) {
+        while self.room.is_none() && !self.events.is_empty() {
+            match self.inbox.try_reserve() {
+                Ok(permit) => {
+                    if let Some(event) = self.events.pop_front() {
+                        permit.send(I::from(event));
+                    }
+                }
+                Err(_) => self.room = Some(Box::pin(self.inbox.clone().reserve_owned())),
+            }
+        }
+    }
+
     fn offer_room(&mut self) {
         let now = self.clock.now();
         for sock in self.socks.iter_mut() {
@@ -169,16 +229,39 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         }
     }
 
-    fn tell_status(&self) {
+    fn tell_status(&mut self) {
         let session = &self.session;
+        let ended = session.ended().filter(|ended| self.told_end != Some(ended.at));
+        let trouble = ended.map(|ended| (self.in_words(&ended.reason), ended.at));
         self.mailbox.tell(|s| {
             s.state = Some(session.state());
-            s.counters = session.counters().clone();
-            s.trouble = session.ended().map(|e| (e.reason.to_string(), e.at));
+            s.counters = *session.counters();
+            if trouble.is_some() {
+                s.trouble.clone_from(&trouble);
+            }
         });
+        if let Some((_, at)) = trouble {
+            self.told_end = Some(at);
+        }
     }
 
-    async fn wait(&mut self) -> Woken {
+    /// A reason, with its likely cause where the reason alone leaves operators guessing.
+    fn in_words(&self, reason: &Reason) -> String {
+        let attempts = self.session.counters().dials_unanswered;
+        if *reason != Reason::Dial(Failure::TimedOut) || attempts < UNANSWERED_MIN {
+            return reason.to_string();
+        }
+        let suspects = match (&self.spec.secret, self.spec.ttl_security) {
+            (Some(_), _) => "the peer has another TCP-MD5 password or none, or a firewall drops segments",
+            (None, Some(_)) => {
+                "the peer is more hops away, or has a TCP-MD5 password, or a firewall drops segments"
+            }
+            (None, None) => "the peer has a TCP-MD5 password, or is down, or a firewall drops segments",
+        };
+        format!("{reason}: no answer to {attempts} attempts; {suspects}")
+    }
+
+    async fn wait(&mut self) -> Woken<I> {
         let deadline = self.session.deadline().map(|(at, _)| self.clock.moment(at));
         let may_read = self.events.is_empty();
         let timer = async {
@@ -188,15 +271,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             }
         };
         tokio::select! {
-            permit = self.inbox.reserve(), if !may_read => match permit {
-                Ok(permit) => {
-                    if let Some(event) = self.events.pop_front() {
-                        permit.send(I::from(event));
-                    }
-                    Woken::EventSent
-                }
-                Err(_) => Woken::Orphaned,
-            },
+            room = waiting(&mut self.room) => Woken::Room(room),
             () = self.mailbox.arrived() => Woken::Mail,
             ready = self.socks.ready(may_read) => Woken::Socket(ready),
             result = dialed(&mut self.dialing) => Woken::Dialed(result),
@@ -209,8 +284,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         let now = self.clock.now();
         let Mail { feeds, spec, refresh, accepted, stop, is_last } = mail;
         if let Some(spec) = spec {
-            self.session.configure(spec.session.clone(), now);
-            self.spec = *spec;
+            self.reconfigure(*spec);
         }
         if let Some((epoch, attached)) = feeds {
             for (family, attached) in attached {
@@ -235,31 +309,66 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         }
     }
 
-    fn on_accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
-        if let Err(error) = socket::prepare(&stream, self.spec.ttl_security) {
-            tracing::debug!(peer = %self.spec.name, %remote, %error, "cannot set up an accepted connection");
-            return;
+    /// What a connection was opened with cannot be changed on it.
+    fn reconfigure(&mut self, spec: PeerSpec) {
+        let now = self.clock.now();
+        let kept = self.session.configure(spec.session.clone(), now) == Reconfigured::Kept;
+        if kept && !self.spec.opens_alike(&spec) && self.session.connections().next().is_some() {
+            self.session.stop(&Stop::ConfigChanged, now);
         }
-        let verdict = self.session.accepted(self.clock.now());
-        self.admit(verdict, stream);
+        self.spec = spec;
+    }
+
+    fn on_accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
+        match self.examine(&stream) {
+            Ok(Some(ends)) => {
+                let verdict = self.session.accepted(self.clock.now());
+                self.admit(verdict, stream, ends);
+            }
+            Ok(None) => {
+                let trouble = "a connection came from more hops away than ttlSecurity allows, and was closed";
+                debug!(peer = %self.spec.name, %remote, "{trouble}");
+                let now = self.clock.now();
+                self.mailbox.tell(|s| s.trouble = Some((trouble.to_owned(), now)));
+            }
+            Err(error) => {
+                debug!(peer = %self.spec.name, %remote, %error, "cannot set up an accepted connection")
+            }
+        }
+    }
+
+    /// The ends of an accepted connection, if it may be one of the peer's.
+    fn examine(&self, stream: &TcpStream) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+        if !socket::is_near(stream, self.spec.ttl_security)? {
+            return Ok(None);
+        }
+        socket::prepare(stream, stream.local_addr()?.ip(), self.spec.ttl_security)?;
+        socket::ends(stream).map(Some)
     }
 
     fn on_dialed(&mut self, result: io::Result<TcpStream>) {
         self.dialing = None;
-        match result {
-            Ok(stream) => {
+        match result.and_then(|stream| Ok((socket::ends(&stream)?, stream))) {
+            Ok((ends, stream)) => {
                 let verdict = self.session.dialed(self.clock.now());
-                self.admit(verdict, stream);
+                self.admit(verdict, stream, ends);
             }
-            Err(error) => self.session.dial_failed(failure(&error), self.clock.now()),
+            Err(error) => {
+                if let Some(cause) = error.get_ref() {
+                    // Not the network's: a key that cannot be set, and what to do about it.
+                    warn!(peer = %self.spec.name, error = %cause, "cannot connect");
+                }
+                self.session.dial_failed(failure(&error), self.clock.now());
+            }
         }
     }
 
-    fn admit(&mut self, verdict: Verdict, stream: TcpStream) {
+    fn admit(&mut self, verdict: Verdict, stream: TcpStream, ends: (SocketAddr, SocketAddr)) {
         match verdict {
-            Verdict::Accepted(id) => self.socks.push(Sock::new(id, stream)),
+            Verdict::Accepted(id) => self.socks.push(Sock::new(id, stream, ends)),
             Verdict::Refused(farewell) => {
-                socket::refuse(stream, farewell);
+                let goodbye = socket::refuse(stream, farewell);
+                self.linger(goodbye);
             }
         }
     }
@@ -271,29 +380,44 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
     }
 
     fn on_socket(&mut self, ready: Readiness) {
-        let now = self.clock.now();
         let conn = ready.conn;
+        let mut broken = None;
         if ready.is_writable {
-            let written = self.socks.write(conn);
-            match written {
-                Ok(0) => {}
+            match self.socks.write(conn) {
                 Ok(octets) => self.session.wrote(conn, octets),
-                Err(error) => return self.lost(conn, failure(&error)),
+                Err(error) => broken = Some(failure(&error)),
             }
         }
-        if ready.is_readable {
-            let (session, socks) = (&mut self.session, &mut self.socks);
-            match socks.read(conn, |octets| session.received(conn, octets, now)) {
-                Ok(socket::Read::Some) | Ok(socket::Read::Nothing) => {}
-                Ok(socket::Read::End) => self.lost(conn, Failure::Ended),
-                Err(error) => self.lost(conn, failure(&error)),
-            }
+        if ready.is_readable || broken.is_some() {
+            self.read(conn);
+        }
+        if let Some(failure) = broken {
+            // The peer may have said why before it closed; then the machine has let go of the connection already.
+            self.lost(conn, failure);
+        }
+    }
+
+    fn read(&mut self, conn: ConnId) {
+        let now = self.clock.now();
+        let (session, socks) = (&mut self.session, &mut self.socks);
+        match socks.read(conn, |octets| session.received(conn, octets, now)) {
+            Ok(Read::Some | Read::Nothing) => {}
+            Ok(Read::End) => self.lost(conn, Failure::Ended),
+            Err(error) => self.lost(conn, failure(&error)),
         }
     }
 
     fn lost(&mut self, conn: ConnId, failure: Failure) {
         drop(self.socks.remove(conn));
         self.session.closed(conn, failure, self.clock.now());
+    }
+}
+
+/// Room in the core's inbox, if it is waited for.
+async fn waiting<T>(room: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match room {
+        None => pending().await,
+        Some(room) => room.await,
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use reflector::session::{Backlog, ConnId, Manner};
-use tokio::io::{AsyncWriteExt, Interest};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::sys;
 
@@ -18,6 +22,8 @@ use crate::sys;
 const SLICES_MAX: usize = 64;
 /// Octets read at a time.
 const READ_OCTETS: usize = 64 * 1024;
+/// Class of service of routing protocols: CS6 (RFC 4594 section 3.1).
+const NETWORK_CONTROL: u32 = 0xC0;
 /// How long a peer has to take a farewell.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
@@ -29,6 +35,8 @@ thread_local! {
 /// A connection and what waits to be written.
 pub(super) struct Sock {
     pub(super) id: ConnId,
+    /// Our end and the peer's, known from the start: a socket that was reset knows them no more.
+    ends: (SocketAddr, SocketAddr),
     stream: TcpStream,
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -37,8 +45,8 @@ pub(super) struct Sock {
 }
 
 impl Sock {
-    pub(super) fn new(id: ConnId, stream: TcpStream) -> Sock {
-        Sock { id, stream, queue: VecDeque::new(), queued: 0, written: 0 }
+    pub(super) fn new(id: ConnId, stream: TcpStream, ends: (SocketAddr, SocketAddr)) -> Sock {
+        Sock { id, ends, stream, queue: VecDeque::new(), queued: 0, written: 0 }
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -142,8 +150,7 @@ impl Socks {
 
     /// Both ends of the connection that is left.
     pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let stream = &self.0.first()?.stream;
-        Some((canonical(stream.local_addr().ok()?), canonical(stream.peer_addr().ok()?)))
+        self.0.first().map(|sock| sock.ends)
     }
 
     /// Waits until one of the sockets can be read, if that `may_read`, or written, if something is queued for it.
@@ -205,50 +212,100 @@ impl Backlog for Socks {
     }
 }
 
+/// Our end of a connection and the peer's.
+pub(super) fn ends(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+    Ok((canonical(stream.local_addr()?), canonical(stream.peer_addr()?)))
+}
+
 fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Options that every connection has.
-pub(super) fn prepare(stream: &TcpStream, ttl_security: Option<u8>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// Options that every socket has, set before its first segment where that is ours to send.
+pub(super) fn prepare(socket: &impl AsFd, addr: IpAddr, ttl_security: Option<u8>) -> io::Result<()> {
+    let options = SockRef::from(socket);
+    options.set_tcp_nodelay(true)?;
+    match addr {
+        IpAddr::V4(_) => options.set_tos_v4(NETWORK_CONTROL)?,
+        IpAddr::V6(_) => options.set_tclass_v6(NETWORK_CONTROL)?,
+    }
     if let Some(hops) = ttl_security {
-        let local = stream.local_addr()?.ip();
-        let options = socket2::SockRef::from(stream);
-        match local {
-            IpAddr::V4(_) => options.set_ttl_v4(u32::from(u8::MAX))?,
-            IpAddr::V6(_) => options.set_unicast_hops_v6(u32::from(u8::MAX))?,
-        }
-        // RFC 5082 section 3: of a peer n hops away, segments arrive with 256 - n at least.
-        sys::require_ttl(stream, local, u8::MAX - hops.saturating_sub(1))?;
+        send_far(socket, addr)?;
+        sys::require_ttl(socket, addr, ttl_min(hops))?;
     }
     Ok(())
 }
 
-/// Closes a connection. An orderly farewell is given a moment of its own; nobody waits for it.
-pub(super) fn close(sock: Sock, farewell: Option<Bytes>, manner: Manner) {
-    if manner == Manner::Abort {
-        // A reset: the peer reads nothing more (RFC 9687 section 3).
-        drop(socket2::SockRef::from(&sock.stream).set_linger(Some(Duration::ZERO)));
-        return;
+/// Sends with the greatest TTL, for a receiver with TTL security.
+pub(super) fn send_far(socket: &impl AsFd, addr: IpAddr) -> io::Result<()> {
+    let options = SockRef::from(socket);
+    match addr {
+        IpAddr::V4(_) => options.set_ttl_v4(u32::from(u8::MAX)),
+        IpAddr::V6(_) => options.set_unicast_hops_v6(u32::from(u8::MAX)),
     }
-    let last = sock.unfinished().chain(farewell.unwrap_or_default());
-    say_goodbye(sock.stream, last);
+}
+
+/// Whether an accepted connection was opened from near enough. What it sent before its socket had TTL security is no
+/// older than its SYN, so from as near.
+pub(super) fn is_near(stream: &TcpStream, ttl_security: Option<u8>) -> io::Result<bool> {
+    match ttl_security {
+        None => Ok(true),
+        Some(hops) => Ok(sys::syn_ttl(stream)?.is_some_and(|ttl| ttl >= ttl_min(hops))),
+    }
+}
+
+/// RFC 5082 section 3: from a peer so many hops away, segments arrive with this at least.
+fn ttl_min(hops: u8) -> u8 {
+    u8::MAX - hops.saturating_sub(1)
+}
+
+/// Closes a connection. What is returned stays until the peer has taken the farewell, or has had its time for it.
+pub(super) fn close(sock: Sock, farewell: Option<Bytes>, manner: Manner) -> Option<Goodbye> {
+    let last = [sock.unfinished(), farewell.unwrap_or_default()];
+    if manner == Manner::Abort {
+        // Tried, then a reset: the peer reads nothing more (RFC 9687 section 3).
+        drop(write_now(&sock.stream, &last));
+        drop(SockRef::from(&sock.stream).set_linger(Some(Duration::ZERO)));
+        return None;
+    }
+    goodbye(sock.stream, last)
 }
 
 /// Answers a connection that is not wanted, and closes it.
-pub(super) fn refuse(stream: TcpStream, farewell: Bytes) {
-    say_goodbye(stream, farewell);
+pub(super) fn refuse(stream: TcpStream, farewell: Bytes) -> Option<Goodbye> {
+    goodbye(stream, [Bytes::new(), farewell])
 }
 
-fn say_goodbye(mut stream: TcpStream, mut last: impl Buf + Send + 'static) {
-    let goodbye = async move {
-        // Whether the peer takes it is its own affair.
-        drop(stream.write_all_buf(&mut last).await);
-        drop(stream.shutdown().await);
+/// A connection on its way out.
+pub(super) type Goodbye = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The farewell is written at once if there is room, which there nearly always is, so that it is said even if the process
+/// ends now. `None` if the connection is gone already.
+fn goodbye(mut stream: TcpStream, last: [Bytes; 2]) -> Option<Goodbye> {
+    let written = write_now(&stream, &last).ok()?;
+    let [unfinished, farewell] = last;
+    let mut rest = unfinished.chain(farewell);
+    rest.advance(written);
+    if !rest.has_remaining() {
+        SockRef::from(&stream).shutdown(Shutdown::Write).ok()?;
+    }
+    let linger = async move {
+        if rest.has_remaining() {
+            // Whether the peer takes it is its own affair.
+            drop(stream.write_all_buf(&mut rest).await);
+            drop(stream.shutdown().await);
+        }
         // Unread octets would turn the close into a reset, which may overtake the farewell.
         let mut sink = [0; 4096];
-        while tokio::io::AsyncReadExt::read(&mut stream, &mut sink).await.is_ok_and(|n| n > 0) {}
+        while stream.read(&mut sink).await.is_ok_and(|octets| octets > 0) {}
     };
-    tokio::spawn(tokio::time::timeout(FAREWELL_TIME, goodbye));
+    Some(Box::pin(async move { drop(timeout(FAREWELL_TIME, linger).await) }))
+}
+
+fn write_now(stream: &TcpStream, last: &[Bytes; 2]) -> io::Result<usize> {
+    let slices = last.each_ref().map(|octets| IoSlice::new(octets));
+    match stream.try_write_vectored(&slices) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
+    }
 }

@@ -1,11 +1,12 @@
 //! Socket options that the standard library does not know. The only unsafe code of the project.
 //!
-//! Two system calls, each wrapped once: `setsockopt` with a plain value, and an `ioctl` that writes one integer. What
-//! they are used for is safe Rust above them:
+//! Three system calls, each wrapped once: `setsockopt` with a plain value, `getsockopt` into octets, and an `ioctl` that
+//! writes one integer. What they are used for is safe Rust above them:
 //!
 //! * TCP-MD5 (RFC 2385): [`Md5Key`] on a socket that dials, and per peer or per prefix on one that listens. A key is
 //!   only ever an argument: it is copied into the kernel's structure and that copy is wiped.
-//! * TTL security (RFC 5082): [`require_ttl`] drops what came over a router.
+//! * TTL security (RFC 5082): [`require_ttl`] drops what came over a router, and [`syn_ttl`] tells how far away a
+//!   connection was opened before there was a socket to set that on.
 //! * [`unread`] and [`unsent`]: what the kernel holds for us and for the peer, by which a session judges whether the
 //!   peer is silent or we are slow.
 //!
@@ -13,10 +14,13 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::io;
 use std::mem::size_of;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Whose segments a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,15 @@ pub enum KeyScope {
     Host(IpAddr),
     /// Every address in a prefix (Linux 4.13). A more specific scope on the same socket wins.
     Prefix(IpAddr, u8),
+}
+
+impl fmt::Display for KeyScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyScope::Host(addr) => addr.fmt(f),
+            KeyScope::Prefix(addr, len) => write!(f, "{addr}/{len}"),
+        }
+    }
 }
 
 /// A TCP-MD5 key could not be installed.
@@ -84,6 +97,34 @@ pub fn require_ttl(socket: &impl AsFd, local: IpAddr, min: u8) -> io::Result<()>
     set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &min)
 }
 
+/// Keeps the headers of each SYN that a listening socket takes, for [`syn_ttl`].
+pub fn save_syn(listener: &impl AsFd) -> io::Result<()> {
+    set_option(listener, libc::IPPROTO_TCP, TCP_SAVE_SYN, &1i32)
+}
+
+/// The TTL, or hop limit, with which the SYN of an accepted connection arrived. Can be asked once. `None` if it was not
+/// saved.
+pub fn syn_ttl(accepted: &impl AsFd) -> io::Result<Option<u8>> {
+    // An IPv6 header and the longest TCP header: with less room the kernel gives nothing.
+    let mut headers = [0; 128];
+    let len = octets_of(accepted, libc::IPPROTO_TCP, TCP_SAVED_SYN, &mut headers)?;
+    let ttl = match headers.first().map(|first| first >> 4) {
+        Some(4) if len >= 20 => headers.get(8),
+        Some(6) if len >= 40 => headers.get(7),
+        _ => None,
+    };
+    Ok(ttl.copied())
+}
+
+/// Lets the process open as many files as it is allowed to ask for, and says how many: each session takes one or two.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
 /// Octets that arrived and were not read.
 pub fn unread(socket: &impl AsFd) -> io::Result<usize> {
     query(socket, libc::FIONREAD)
@@ -93,6 +134,10 @@ pub fn unread(socket: &impl AsFd) -> io::Result<usize> {
 pub fn unsent(socket: &impl AsFd) -> io::Result<usize> {
     query(socket, libc::TIOCOUTQ)
 }
+
+/// linux/tcp.h.
+const TCP_SAVE_SYN: i32 = 27;
+const TCP_SAVED_SYN: i32 = 28;
 
 /// `struct tcp_md5sig` of linux/tcp.h.
 #[repr(C)]
@@ -169,6 +214,16 @@ fn set_option<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: &T) -> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Returns how many octets the kernel has; no more than fit are written.
+fn octets_of(socket: &impl AsFd, level: i32, name: i32, out: &mut [u8]) -> io::Result<usize> {
+    let fd = socket.as_fd().as_raw_fd();
+    let mut len = out.len() as libc::socklen_t;
+    // SAFETY: `fd` is borrowed and so open for the whole call; the kernel writes at most `len` octets, which `out`, an
+    // exclusive slice of any-bit-pattern octets, has room for, and the length it wrote to `len`.
+    let result = unsafe { libc::getsockopt(fd, level, name, out.as_mut_ptr().cast(), &mut len) };
+    if result == 0 { Ok(len as usize) } else { Err(io::Error::last_os_error()) }
+}
+
 fn query(socket: &impl AsFd, request: libc::Ioctl) -> io::Result<usize> {
     let mut octets: libc::c_int = 0;
     let fd = socket.as_fd().as_raw_fd();
@@ -176,14 +231,6 @@ fn query(socket: &impl AsFd, request: libc::Ioctl) -> io::Result<usize> {
     // through their argument, which is a live exclusive reference.
     let result = unsafe { libc::ioctl(fd, request, &mut octets) };
     if result == 0 { Ok(usize::try_from(octets).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The address that IPv4 peers have on a socket of the given kind: mapped into IPv6 where both families share it.
-pub fn key_address(peer: IpAddr, listener: SocketAddr) -> IpAddr {
-    match (peer, listener) {
-        (IpAddr::V4(v4), SocketAddr::V6(_)) => IpAddr::V6(v4.to_ipv6_mapped()),
-        _ => peer,
-    }
 }
 
 #[cfg(test)]
@@ -223,6 +270,21 @@ mod tests {
         far.read_exact(&mut first).unwrap();
         assert_eq!(unread(&far).unwrap(), 4);
         assert!(unsent(&near).unwrap() <= 5);
+    }
+
+    #[test]
+    fn the_ttl_of_a_syn_is_known_if_it_was_saved() {
+        for (local, saved) in
+            [(LOCAL, true), (LOCAL, false), (IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1]), true)]
+        {
+            let Ok(listener) = TcpListener::bind((local, 0)) else { continue };
+            if saved {
+                save_syn(&listener).unwrap();
+            }
+            let _near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (far, _) = listener.accept().unwrap();
+            assert_eq!(syn_ttl(&far).unwrap().is_some(), saved);
+        }
     }
 
     #[test]
