@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod demo;
 pub mod drill;
 pub mod kernel;
+pub mod load;
 pub mod mrt;
 pub mod net;
 pub mod peers;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use lab::demo::{self, End, Options, echo};
+use lab::demo::{self, End, echo};
+use lab::load::{self, Contender, Options, Scenario};
 
 #[derive(Debug, Parser)]
 #[command(name = "lab", about = "Network-namespace topologies for bgpd")]
@@ -29,6 +30,26 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Measure route reflectors under load, beside others and beside the physical limit.
+    Load {
+        /// r1 cold start, r2 churn, r3 all reconnect, r6 some stop reading.
+        scenario: Scenario,
+        /// Clients.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        clients: u32,
+        /// Prefixes of each.
+        #[arg(long, default_value_t = 4, value_name = "N")]
+        prefixes: u32,
+        /// Runs of each daemon, interleaved.
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        runs: u32,
+        /// Whom to measure.
+        #[arg(long, value_delimiter = ',', default_value = "relay,bgpd,bird,frr,gobgp,openbgpd")]
+        daemons: Vec<Contender>,
+    },
+    /// The physical limit of a load.
+    #[command(hide = true)]
+    Relay { port: u16 },
     /// Tell whoever connects to port 7 where they seem to come from.
     #[command(hide = true)]
     Echo,
@@ -48,8 +69,13 @@ fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Demo { nodes, reflectors, keep } => {
             let end = if keep { End::Stay } else { End::Leave };
-            demo::run(&Options { nodes, reflectors, end })
+            demo::run(&demo::Options { nodes, reflectors, end })
         }
+        Command::Load { scenario, clients, prefixes, runs, daemons } => {
+            load::run(&Options { scenario, clients, prefixes, runs, contenders: daemons })
+                .map(|()| ExitCode::SUCCESS)
+        }
+        Command::Relay { port } => load::relay::run(port).map(|()| ExitCode::SUCCESS),
         Command::Echo => echo::serve().map(|()| ExitCode::SUCCESS),
         Command::Ask { addresses } => echo::ask(&addresses).map(|()| ExitCode::SUCCESS),
     }

@@ -1,0 +1,19 @@
+//! The load generator: what a reflector of thousands of clients costs, beside others and beside the physical limit.
+//!
+//! Everything runs in a network namespace of its own, on loopback addresses: one process is all clients ([`swarm`]), the
+//! other the daemon ([`contender`]). The machine is shared, so runs of the daemons are interleaved and a median is given.
+//! A run counts only if every receiver ends with every route and the right next hop.
+//!
+//! * R1: cold start. All clients connect and announce at once; until everybody has everything.
+//! * R2: churn. One client changes one route at a time; from the send to the last receiver.
+//! * R3: everybody reconnects at once.
+//! * R6: some clients stop reading; the others are measured.
+
+mod contender;
+pub mod relay;
+mod scenario;
+mod swarm;
+mod wire;
+
+pub use contender::Contender;
+pub use scenario::{Options, Scenario, run};
