@@ -33,7 +33,7 @@ use reflector::session::Stop;
 use reflector::table::{Commit, Notice, Table};
 use reflector::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Desired;
@@ -179,6 +179,9 @@ impl Core {
         let peers: Vec<_> = self.desired.peers.values().cloned().collect();
         for peer in &peers {
             self.add_peer(peer);
+        }
+        if let Err(error) = self.net.open() {
+            error!(%error, "not listening there");
         }
         let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
         self.startup = Some(Startup::new(now, patience, self.peers.keys().copied()));

@@ -7,7 +7,7 @@ use bgp_proto::{Family, FamilySet};
 use reflector::events::Negotiated;
 use reflector::feed::Feed;
 use reflector::ids::PeerId;
-use reflector::session::{self, Epoch, Stop};
+use reflector::session::{self, Epoch, State, Stop};
 use reflector::table::{Attachment, OwnAddrs};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -214,6 +214,7 @@ impl Core {
             session::Event::Down { reason, retention } => self.on_down(id, &reason, retention),
             session::Event::StateChanged { from, to } => {
                 debug!(peer = %self.name(id), %from, %to, "state");
+                self.forget_visitor(id, from, to);
             }
             session::Event::NotificationSent(notification) => {
                 info!(peer = %self.name(id), %notification, "notification sent");
@@ -230,6 +231,17 @@ impl Core {
             session::Event::Up { .. } => {
                 debug_assert!(false, "the connection task says it as net::Event::Up")
             }
+        }
+    }
+
+    /// Whoever came through a range and did not become a peer leaves nothing behind.
+    fn forget_visitor(&mut self, id: PeerId, from: State, to: State) {
+        let gave_up = matches!(from, State::OpenSent | State::OpenConfirm)
+            && matches!(to, State::Idle | State::Active | State::Connect);
+        let is_visitor =
+            self.peers.get(&id).is_some_and(|p| matches!(p.remote, Remote::Range(_)) && p.up.is_none());
+        if gave_up && is_visitor {
+            self.remove_peer(id, Stop::Leave);
         }
     }
 

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -66,21 +67,20 @@ pub(super) struct Expected {
 /// The listening sockets and whom they expect.
 #[derive(Default)]
 pub(super) struct Listeners {
+    /// Sockets that have their address and do not listen yet: nobody gets in before it is known whom to expect, and
+    /// with which key.
+    bound: BTreeMap<SocketAddr, Socket>,
     sockets: BTreeMap<SocketAddr, (Arc<TcpListener>, JoinHandle<()>)>,
     expected: Directory,
     keys: BTreeMap<KeyScope, Secret>,
 }
 
 impl Listeners {
-    /// Listens on these addresses, and no longer on others.
-    pub(super) fn listen<I: From<Event> + Send + 'static>(
-        &mut self,
-        listen: &Listen,
-        runtime: &runtime::Handle,
-        inbox: &mpsc::Sender<I>,
-    ) -> Result<(), ListenError> {
+    /// Takes these addresses, and gives up others. [`Listeners::open`] follows.
+    pub(super) fn bind(&mut self, listen: &Listen) -> Result<(), ListenError> {
         let wanted: Vec<SocketAddr> =
             listen.addresses.iter().map(|a| SocketAddr::new(*a, listen.port)).collect();
+        self.bound.retain(|addr, _| wanted.contains(addr));
         self.sockets.retain(|addr, (_, task)| {
             let stays = wanted.contains(addr);
             if !stays {
@@ -90,21 +90,38 @@ impl Listeners {
         });
         let mut failed = None;
         for addr in wanted {
-            if self.sockets.contains_key(&addr) {
+            if self.sockets.contains_key(&addr) || self.bound.contains_key(&addr) {
                 continue;
             }
-            // A socket belongs to the runtime on which it is opened.
-            let _on = runtime.enter();
             match bind(addr) {
+                Ok(socket) => drop(self.bound.insert(addr, socket)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Listens on the addresses taken.
+    pub(super) fn open<I: From<Event> + Send + 'static>(
+        &mut self,
+        runtime: &runtime::Handle,
+        inbox: &mpsc::Sender<I>,
+    ) -> Result<(), ListenError> {
+        // A socket belongs to the runtime on which it is opened.
+        let _on = runtime.enter();
+        let mut failed = None;
+        for (addr, socket) in std::mem::take(&mut self.bound) {
+            for (scope, secret) in self.keys.iter().filter(|(scope, _)| concerns(addr, **scope)) {
+                set_key(&socket, &self.expected, *scope, secret);
+            }
+            let listening = socket.listen(BACKLOG).and_then(|()| TcpListener::from_std(socket.into()));
+            match listening {
                 Ok(listener) => {
                     let listener = Arc::new(listener);
-                    for (scope, secret) in &self.keys {
-                        set_key(&listener, &self.expected, *scope, secret);
-                    }
                     let accepting = accept_all(listener.clone(), self.expected.clone(), inbox.clone());
                     self.sockets.insert(addr, (listener, runtime.spawn(accepting)));
                 }
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failed = failed.or(Some(explained(addr, error))),
             }
         }
         failed.map_or(Ok(()), Err)
@@ -144,12 +161,12 @@ impl Listeners {
             return;
         }
         write(&self.expected).unsigned.remove(&scope);
-        for (listener, _) in self.sockets.values() {
+        for (_, (listener, _)) in self.sockets.iter().filter(|(addr, _)| concerns(**addr, scope)) {
             if self.keys.contains_key(&scope) {
                 clear_key(listener, scope);
             }
             if let Some(secret) = secret {
-                set_key(listener, &self.expected, scope, secret);
+                set_key(&**listener, &self.expected, scope, secret);
             }
         }
         match secret {
@@ -166,22 +183,19 @@ fn scope_addr(scope: KeyScope) -> IpAddr {
 }
 
 /// Whether a listener can hear peers of the key's family at all.
-fn concerns(listener: &TcpListener, scope: KeyScope) -> bool {
-    listener.local_addr().is_ok_and(|local| local.is_ipv4() == scope_addr(scope).is_ipv4())
+fn concerns(listener: SocketAddr, scope: KeyScope) -> bool {
+    listener.is_ipv4() == scope_addr(scope).is_ipv4()
 }
 
-fn set_key(listener: &TcpListener, expected: &Directory, scope: KeyScope, secret: &Secret) {
-    if !concerns(listener, scope) {
-        return;
-    }
-    if let Err(error) = sys::set_md5_key(listener, scope, secret.expose()) {
+fn set_key(socket: &impl AsFd, expected: &Directory, scope: KeyScope, secret: &Secret) {
+    if let Err(error) = sys::set_md5_key(socket, scope, secret.expose()) {
         warn!(from = %scope, %error, "no connection is accepted from there");
         write(expected).unsigned.insert(scope);
     }
 }
 
 fn clear_key(listener: &TcpListener, scope: KeyScope) {
-    if let (true, Err(error)) = (concerns(listener, scope), sys::clear_md5_key(listener, scope)) {
+    if let Err(error) = sys::clear_md5_key(listener, scope) {
         warn!(from = %scope, %error, "cannot take back a TCP-MD5 key");
     }
 }
@@ -190,9 +204,9 @@ fn write(expected: &Directory) -> std::sync::RwLockWriteGuard<'_, Expected> {
     expected.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A listening socket.
-fn bind(addr: SocketAddr) -> Result<TcpListener, ListenError> {
-    let open = || -> io::Result<TcpListener> {
+/// A socket with an address, to listen on.
+fn bind(addr: SocketAddr) -> Result<Socket, ListenError> {
+    let open = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
@@ -202,15 +216,18 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, ListenError> {
         socket::send_far(&socket, addr.ip())?;
         sys::save_syn(&socket)?;
         socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        Ok(socket)
     };
-    open().map_err(|error| match error.kind() {
+    open().map_err(|error| explained(addr, error))
+}
+
+fn explained(addr: SocketAddr, error: io::Error) -> ListenError {
+    match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::Taken(addr),
         io::ErrorKind::PermissionDenied => ListenError::Forbidden(addr),
         io::ErrorKind::AddrNotAvailable => ListenError::NotOurs(addr),
         _ => ListenError::Os(addr, error),
-    })
+    }
 }
 
 async fn accept_all<I: From<Event>>(listener: Arc<TcpListener>, expected: Directory, inbox: mpsc::Sender<I>) {

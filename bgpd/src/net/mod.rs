@@ -117,7 +117,8 @@ pub struct Net<I> {
 }
 
 impl<I: From<Event> + Send + 'static> Net<I> {
-    /// Listens, on the runtime of the caller. `seed` sets this speaker's timers apart from those of others.
+    /// Takes the addresses to listen on; nobody is let in before [`Net::open`]. Tasks run on the runtime of the caller.
+    /// `seed` sets this speaker's timers apart from those of others.
     pub fn start(
         listen: &Listen,
         inbox: mpsc::Sender<I>,
@@ -130,13 +131,19 @@ impl<I: From<Event> + Send + 'static> Net<I> {
         }
         let runtime = runtime::Handle::current();
         let mut listeners = Listeners::default();
-        listeners.listen(listen, &runtime, &inbox)?;
+        listeners.bind(listen)?;
         Ok(Net { runtime, clock, inbox, listeners, peers: BTreeMap::new(), seed })
     }
 
     /// Accepts connections elsewhere; those that exist stay. On an error, some addresses may not be listened on.
     pub fn listen(&mut self, listen: &Listen) -> Result<(), ListenError> {
-        self.listeners.listen(listen, &self.runtime, &self.inbox)
+        let bound = self.listeners.bind(listen);
+        bound.and(self.open())
+    }
+
+    /// Lets peers in, now that it is known whom to expect.
+    pub fn open(&mut self) -> Result<(), ListenError> {
+        self.listeners.open(&self.runtime, &self.inbox)
     }
 
     /// Starts a peer's task.

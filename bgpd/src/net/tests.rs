@@ -40,7 +40,8 @@ impl Node {
         let (sender, inbox) = mpsc::channel(inbox_max);
         let listen = Listen { addresses: vec![addr], port: PORT };
         let seed = u64::from(std::process::id());
-        let net = Net::start(&listen, sender, Clock::start(), seed).unwrap();
+        let mut net = Net::start(&listen, sender, Clock::start(), seed).unwrap();
+        net.open().unwrap();
         Node { addr, net, inbox, seen: Vec::new() }
     }
 
