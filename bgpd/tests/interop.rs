@@ -209,3 +209,22 @@ fn both_ends_dialing_at_once_settle_on_one_session() -> Result<()> {
         })
     })
 }
+
+/// The shortest configuration: one session over IPv4 carries IPv6 too, with next hops of its own family.
+#[test]
+fn one_session_carries_both_families() -> Result<()> {
+    isolated(here!(), &[], || {
+        let nodes = Underlay::new()?.nodes(&["a", "b"])?;
+        let start = |here: usize, there: usize| {
+            let (other, [v4, v6]) = (&nodes[there], PREFIXES[here]);
+            let yaml = format!(
+                "asn: {ASN}\npeers: [ {{ name: {}, address: {}, asn: {ASN} }} ]\n\
+                 advertise: [ {{ prefixes: [{v4}, \"{v6}\"] }} ]\n",
+                other.name, other.v4
+            );
+            Bgpd::start_yaml(&nodes[here], &yaml)
+        };
+        let _daemons = [start(0, 1)?, start(1, 0)?];
+        wait_kernel(&nodes[0], &nodes[1])
+    })
+}

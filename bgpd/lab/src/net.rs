@@ -104,7 +104,8 @@ impl Underlay {
             node.sh(&SYSCTLS.map(|(key, value)| format!("echo {value} > /proc/sys/net/{key}\n")).concat())?;
         }
         let cable = |node: &Node| {
-            format!("link add eth0 netns {} type veth peer name {} netns {SWITCH}\n", node.name, node.port())
+            let (name, mac, port) = (&node.name, node.mac(), node.port());
+            format!("link add eth0 netns {name} address {mac} type veth peer name {port} netns {SWITCH}\n")
         };
         shell::ip_batch(&nodes.iter().map(cable).collect::<String>())?;
         let plug = |node: &Node| {
@@ -122,6 +123,27 @@ impl Underlay {
         self.nodes.set(last as u16);
         Ok(nodes)
     }
+}
+
+/// Gives each of these machines permanent neighbour entries for all others.
+///
+/// The kernel's neighbour table takes 1,024 entries over all namespaces together, and says so only by dropping packets;
+/// permanent ones are not counted. A full mesh of two families meets that from 23 nodes on.
+pub fn introduce(nodes: &[Node]) -> Result<()> {
+    for node in nodes {
+        let others = nodes.iter().filter(|other| other.index != node.index);
+        let lines = others.flat_map(|other| {
+            Family::BOTH.map(|family| {
+                format!(
+                    "neigh replace {} lladdr {} dev eth0 nud permanent\n",
+                    other.address(family),
+                    other.mac()
+                )
+            })
+        });
+        node.ip(&lines.collect::<String>())?;
+    }
+    Ok(())
 }
 
 /// One machine: a network namespace with `eth0` on the underlay. Cloning gives another handle to the same machine.
@@ -211,6 +233,11 @@ impl Node {
 
     fn switch(&self, line: &str) -> Result<()> {
         shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &format!("{line}\n")).map(drop)
+    }
+
+    fn mac(&self) -> String {
+        let [high, low] = self.index.to_be_bytes();
+        format!("02:00:0a:00:{high:02x}:{low:02x}")
     }
 
     fn port(&self) -> String {

@@ -1,7 +1,7 @@
 //! The cluster of the demo: nodes with a Pod each, `bgpd` on every node in a full mesh or as clients of reflectors.
 //!
-//! A session carries the one family of its addresses, as in Calico, so a pair of speakers has two. Graceful restart is
-//! off: it would keep the routes of a killed daemon, which is what it is for, and not what the demo wants to show.
+//! The configurations are the shortest that do it: one session between two speakers carries both families. Graceful
+//! restart is off: it would keep the routes of a killed daemon, which is what it is for, and not what the demo shows.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::daemon::Daemon;
 use crate::demo::{Options, echo};
-use crate::net::{Family, Node, Underlay};
+use crate::net::{Family, Node, Underlay, introduce};
 use crate::peers::ours::Bgpd;
 use crate::pod::Pod;
 use crate::speaker::Speaker;
@@ -17,6 +17,8 @@ use crate::wait::{self, SOON};
 
 /// The AS of every speaker: Calico's default.
 const ASN: u32 = 64512;
+/// How every configuration begins.
+const HEAD: &str = "asn: 64512\ngracefulRestart: off\npeers:\n";
 /// The routing protocol number of our routes, `bird` in /etc/iproute2/rt_protos.
 const PROTOCOL: u8 = 12;
 
@@ -45,6 +47,7 @@ impl Cluster {
             0 => Vec::new(),
             count => make(names("reflector", count))?,
         };
+        introduce(&[nodes.as_slice(), reflectors.as_slice()].concat())?;
         let pods = nodes.iter().map(Pod::start).collect::<Result<Vec<_>>>()?;
         let exe = std::env::current_exe()?;
         let serve = |pod: &Pod| {
@@ -60,16 +63,9 @@ impl Cluster {
     /// The configuration of a node's daemon.
     pub(super) fn node_config(&self, node: &Node) -> Result<String> {
         let peers = if self.reflectors.is_empty() { &self.nodes } else { &self.reflectors };
-        let mut text = head(node);
+        let mut text = HEAD.to_owned();
         for peer in peers.iter().filter(|peer| peer.index != node.index) {
-            for family in Family::BOTH {
-                let (word, address) = (family.word(), peer.address(family));
-                let name = format!("{}-{word}", peer.name);
-                writeln!(
-                    text,
-                    "- {{ name: {name}, address: \"{address}\", asn: {ASN}, families: [{word}] }}"
-                )?;
-            }
+            writeln!(text, "- {{ name: {}, address: {}, asn: {ASN} }}", peer.name, peer.v4)?;
         }
         let [v4, v6] = Family::BOTH.map(|family| node.pod_cidr(family));
         writeln!(text, "advertise: [ {{ prefixes: [{v4}, \"{v6}\"] }} ]")?;
@@ -77,14 +73,9 @@ impl Cluster {
     }
 
     /// The configuration of a reflector's daemon: whoever connects from the underlay is a client.
-    pub(super) fn reflector_config(&self, reflector: &Node) -> Result<String> {
-        let mut text = head(reflector);
-        for (family, range) in [("ipv4", "10.0.0.0/16"), ("ipv6", "fd00::/64")] {
-            writeln!(
-                text,
-                "- {{ name: nodes-{family}, range: \"{range}\", asn: {ASN}, reflectorClient: true, families: [{family}] }}"
-            )?;
-        }
+    pub(super) fn reflector_config(&self) -> Result<String> {
+        let mut text = HEAD.to_owned();
+        writeln!(text, "- {{ name: nodes, range: 10.0.0.0/16, asn: {ASN}, reflectorClient: true }}")?;
         // The same on every reflector: together they are one cluster.
         writeln!(text, "reflector: {{ clusterId: {} }}", self.reflectors[0].v4)?;
         writeln!(text, "kernel: {{ install: false }}")?;
@@ -95,7 +86,7 @@ impl Cluster {
     pub(super) fn start(&self) -> Result<Daemons> {
         let reflectors = self.reflectors.iter();
         let reflectors = reflectors
-            .map(|node| Bgpd::start_yaml(node, &self.reflector_config(node)?))
+            .map(|node| Bgpd::start_yaml(node, &self.reflector_config()?))
             .collect::<Result<Vec<_>>>()?;
         let nodes = self
             .nodes
@@ -107,8 +98,7 @@ impl Cluster {
 
     /// The sessions each node has when all is well.
     pub(super) fn sessions_wanted(&self) -> usize {
-        let peers = if self.reflectors.is_empty() { self.nodes.len() - 1 } else { self.reflectors.len() };
-        peers * Family::BOTH.len()
+        if self.reflectors.is_empty() { self.nodes.len() - 1 } else { self.reflectors.len() }
     }
 
     /// Waits until every node's kernel has every other node's Pod CIDRs, by way of that node, as routes of ours.
@@ -147,10 +137,6 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-fn head(node: &Node) -> String {
-    format!("asn: {ASN}\nrouterId: {}\ngracefulRestart: off\npeers:\n", node.v4)
 }
 
 /// The running daemons of a cluster.

@@ -151,7 +151,11 @@ fn look(show: &Show, cluster: &Cluster, daemons: &Daemons) -> Result<()> {
 
 /// Pod to Pod.
 fn reach(show: &Show, options: &Options, cluster: &Cluster) -> Result<()> {
-    show.heading("Every Pod pings every other, and asks it which address it is seen by");
+    let whom = match cluster.pods.len() - 1 {
+        ..=reach::OTHERS_MAX => "every other".to_owned(),
+        _ => format!("{} others", reach::OTHERS_MAX),
+    };
+    show.heading(&format!("Every Pod pings {whom}, and asks which address it is seen by"));
     let found = reach::all(&cluster.pods)?;
     let failed = |reach: &&Reach| reach.ping_ms.is_none() || reach.seen_as != Some(reach.own);
     let listed: Vec<&Reach> = match options.nodes {

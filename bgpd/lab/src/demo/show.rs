@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 const WIDTH: usize = 78;
+/// Lines shown of one command's output.
+const TERMINAL_LINES_MAX: usize = 24;
 
 /// The stage: it counts the checks that failed.
 #[derive(Debug)]
@@ -96,7 +98,11 @@ impl Show {
     pub(super) fn terminal(&self, place: &str, command: &str, output: &str) {
         let prompt = self.tone(Tone::Faint, &format!("{place} $"));
         self.line(&format!("  {prompt} {}", self.tone(Tone::Bold, command)));
-        output.trim_end().lines().for_each(|line| self.line(&format!("    {line}")));
+        let lines: Vec<&str> = output.trim_end().lines().collect();
+        lines.iter().take(TERMINAL_LINES_MAX).for_each(|line| self.line(&format!("    {}", line.trim_end())));
+        if let Some(more) = lines.len().checked_sub(TERMINAL_LINES_MAX).filter(|more| *more > 0) {
+            self.line(&self.tone(Tone::Faint, &format!("    ... {more} more lines")));
+        }
     }
 
     /// The last line; true when every check passed.
