@@ -298,7 +298,9 @@ impl Core {
                 warn!(%prefix, error = %refusal, "the kernel refuses a route");
             }
             FibEvent::RouteJudged { prefix, refusal: None } => info!(%prefix, "route accepted by the kernel"),
-            FibEvent::NotPermitted(refusal) => warn!(error = %refusal, "no route can be installed"),
+            FibEvent::NotPermitted(refusal) => {
+                error!(error = %refusal, "no route can be installed; sessions go on")
+            }
             FibEvent::Permitted => info!("routes can be installed again"),
             FibEvent::LinkChanged { ifname, up } => info!(interface = %ifname, up, "link changed"),
             FibEvent::Resynced { cause, missing, found } => {

@@ -390,15 +390,21 @@ impl Session {
 
     /// Sends a NOTIFICATION and closes.
     pub(super) fn close(&mut self, id: ConnId, notification: Notification, now: Instant) {
+        let reason = Reason::Sent(notification.clone());
+        self.close_for(id, notification, reason, now);
+    }
+
+    /// Sends a NOTIFICATION and closes, for a reason that says more.
+    pub(super) fn close_for(&mut self, id: ConnId, notification: Notification, reason: Reason, now: Instant) {
         let manner = if notification.error == ErrorCode::SEND_HOLD_TIMER_EXPIRED {
             Manner::Abort
         } else {
             Manner::Orderly
         };
         let Some(conn) = self.remove(id) else { return };
-        let farewell = Some(self.farewell(notification.clone()));
+        let farewell = Some(self.farewell(notification));
         self.actions.push_back(Action::Close { conn: id, farewell, manner });
-        self.lost(&conn, Reason::Sent(notification), now);
+        self.lost(&conn, reason, now);
     }
 
     /// Ends a connection without a NOTIFICATION of ours: it is gone already, or nothing may be answered.
@@ -556,8 +562,7 @@ impl Conn {
 fn is_collision(reason: &Reason) -> bool {
     match reason {
         Reason::Sent(n) | Reason::Received(n) => n.error == ErrorCode::CEASE_COLLISION,
-        Reason::Dial(_) | Reason::Transport(_) | Reason::Unreadable | Reason::Replaced | Reason::Left => {
-            false
-        }
+        Reason::Dial(_) | Reason::Transport(_) | Reason::WrongAs { .. } => false,
+        Reason::Unreadable | Reason::Replaced | Reason::Left => false,
     }
 }

@@ -5,7 +5,7 @@
 //! that BIRD's users know: `Socket:` for the transport, `Received:` for what the peer said, `BGP Error:` for what we
 //! said. RFC 4486, RFC 8538 and RFC 9003 give the forms of Cease.
 
-use bgp_proto::{ErrorCode, Family, Notification};
+use bgp_proto::{Asn, ErrorCode, Family, Notification};
 use core::fmt;
 
 use crate::time::Duration;
@@ -55,6 +55,13 @@ pub enum Reason {
     Transport(Failure),
     /// We sent this NOTIFICATION.
     Sent(Notification),
+    /// We refused a peer that is in another AS than configured (RFC 4271 section 6.2).
+    WrongAs {
+        /// Its own word.
+        said: Asn,
+        /// The configuration's.
+        configured: Asn,
+    },
     /// The peer sent this NOTIFICATION.
     Received(Notification),
     /// The peer sent a NOTIFICATION that cannot be read; nothing may be answered (RFC 4271 section 6.4).
@@ -70,6 +77,12 @@ impl fmt::Display for Reason {
         match self {
             Reason::Dial(failure) | Reason::Transport(failure) => write!(f, "Socket: {failure}"),
             Reason::Sent(notification) => write!(f, "BGP Error: {notification}"),
+            Reason::WrongAs { said, configured } => {
+                write!(
+                    f,
+                    "BGP Error: Bad Peer AS: the peer says it is in AS {said}, configured is AS {configured}"
+                )
+            }
             Reason::Received(notification) => write!(f, "Received: {notification}"),
             Reason::Unreadable => f.write_str("Received: a malformed NOTIFICATION"),
             Reason::Replaced => f.write_str("Replaced by a new connection of the peer"),

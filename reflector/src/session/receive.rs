@@ -137,6 +137,10 @@ impl Session {
     fn take_open(&mut self, id: ConnId, open: &bgp_proto::Open, now: Instant) {
         match negotiate::negotiate(&self.config, open) {
             Ok(negotiated) => self.opened(id, Box::new(negotiated), now),
+            Err(notification) if notification.error == ErrorCode::OPEN_PEER_AS => {
+                let (said, configured) = (open.asn, self.config.peer_asn);
+                self.close_for(id, notification, Reason::WrongAs { said, configured }, now);
+            }
             Err(notification) => self.close(id, notification, now),
         }
     }

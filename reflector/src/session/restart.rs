@@ -21,7 +21,7 @@ pub(super) fn retention(local: Option<&Restart>, negotiated: &Negotiated, reason
     let Some(peer) = negotiated.restart else { return Retention::Drop };
     let kept = match reason {
         Reason::Transport(_) | Reason::Replaced => true,
-        Reason::Dial(_) | Reason::Left => false,
+        Reason::Dial(_) | Reason::Left | Reason::WrongAs { .. } => false,
         Reason::Unreadable => notification_restarts(local, negotiated),
         Reason::Sent(notification) | Reason::Received(notification) => {
             let hard = notification.error == ErrorCode::CEASE_HARD_RESET;
