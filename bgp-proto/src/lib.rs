@@ -48,5 +48,5 @@ pub use notification::Notification;
 pub use open::Open;
 pub use prefix::{Prefix, Version};
 pub use refresh::{RefreshKind, RouteRefresh};
-pub use update::{Reach, Unreach, Update, Verdict};
+pub use update::{Reach, Reaches, Unreach, Unreaches, Update, Verdict};
 pub use writer::HEADER_OCTETS;

@@ -1,0 +1,126 @@
+//! The limit: the same octets walked by hand, with bounds checks and nothing else. No flags are looked at, no value is
+//! judged, nothing is kept.
+
+use crate::Sum;
+
+#[inline]
+fn number(octets: &[u8]) -> u64 {
+    octets.iter().fold(0, |n, octet| n << 8 | u64::from(*octet))
+}
+
+#[inline]
+fn u32_at(octets: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from(u32::from_be_bytes(octets.get(at..at + 4)?.try_into().ok()?)))
+}
+
+/// Walks every attribute and prefix.
+pub fn full(message: &[u8], four: bool) -> Option<Sum> {
+    let mut sum = Sum::default();
+    let (withdrawn, attrs, nlri) = sections(message)?;
+    prefixes(withdrawn, &mut sum)?;
+    let mut rest = attrs;
+    while let [flags, code, tail @ ..] = rest {
+        let (len, tail) = match flags & 0x10 {
+            0 => (usize::from(*tail.first()?), tail.get(1..)?),
+            _ => (usize::from(u16::from_be_bytes(tail.get(..2)?.try_into().ok()?)), tail.get(2..)?),
+        };
+        let (value, tail) = tail.split_at_checked(len)?;
+        rest = tail;
+        match code {
+            1 => sum.add(u64::from(*value.first()?)),
+            2 => path(value, four, &mut sum)?,
+            3 | 4 | 5 | 9 => sum.add(u32_at(value, 0)?),
+            8 | 10 => value.chunks_exact(4).for_each(|item| sum.add(number(item))),
+            14 => {
+                let v6 = value.get(1)? == &2;
+                let hop = usize::from(*value.get(3)?);
+                sum.add(number(value.get(4..4 + hop)?.get(hop.min(16) - 4..hop.min(16))?));
+                let nlri = value.get(5 + hop..)?;
+                if v6 { prefixes_v6(nlri, &mut sum)? } else { prefixes(nlri, &mut sum)? }
+            }
+            15 => {
+                let v6 = value.get(1)? == &2;
+                let nlri = value.get(3..)?;
+                if v6 { prefixes_v6(nlri, &mut sum)? } else { prefixes(nlri, &mut sum)? }
+            }
+            _ => {}
+        }
+    }
+    prefixes(nlri, &mut sum)?;
+    Some(sum)
+}
+
+/// Walks the prefixes only.
+pub fn nlri(message: &[u8]) -> Option<Sum> {
+    let mut sum = Sum::default();
+    let (withdrawn, attrs, nlri) = sections(message)?;
+    prefixes(withdrawn, &mut sum)?;
+    let mut rest = attrs;
+    while let [flags, code, tail @ ..] = rest {
+        let (len, tail) = match flags & 0x10 {
+            0 => (usize::from(*tail.first()?), tail.get(1..)?),
+            _ => (usize::from(u16::from_be_bytes(tail.get(..2)?.try_into().ok()?)), tail.get(2..)?),
+        };
+        let (value, tail) = tail.split_at_checked(len)?;
+        rest = tail;
+        let nlri = match code {
+            14 => value.get(5 + usize::from(*value.get(3)?)..)?,
+            15 => value.get(3..)?,
+            _ => continue,
+        };
+        if value.get(1)? == &2 { prefixes_v6(nlri, &mut sum)? } else { prefixes(nlri, &mut sum)? }
+    }
+    prefixes(nlri, &mut sum)?;
+    Some(sum)
+}
+
+#[inline]
+fn sections(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let len = usize::from(u16::from_be_bytes(message.get(16..18)?.try_into().ok()?));
+    let body = message.get(19..len)?;
+    let withdrawn_len = usize::from(u16::from_be_bytes(body.get(..2)?.try_into().ok()?));
+    let withdrawn = body.get(2..2 + withdrawn_len)?;
+    let body = body.get(2 + withdrawn_len..)?;
+    let attrs_len = usize::from(u16::from_be_bytes(body.get(..2)?.try_into().ok()?));
+    Some((withdrawn, body.get(2..2 + attrs_len)?, body.get(2 + attrs_len..)?))
+}
+
+#[inline]
+fn path(mut value: &[u8], four: bool, sum: &mut Sum) -> Option<()> {
+    while let [_, count, rest @ ..] = value {
+        let width = if four { 4 } else { 2 };
+        let (numbers, rest) = rest.split_at_checked(usize::from(*count) * width)?;
+        value = rest;
+        match four {
+            true => numbers.chunks_exact(4).for_each(|n| sum.add(number(n))),
+            false => numbers.chunks_exact(2).for_each(|n| sum.add(number(n))),
+        }
+    }
+    Some(())
+}
+
+#[inline]
+fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
+    while let [bits, rest @ ..] = nlri {
+        let n = usize::from(bits.div_ceil(8));
+        let (octets, rest) = rest.split_at_checked(n)?;
+        nlri = rest;
+        let mut address = [0; 4];
+        address.get_mut(..n)?.copy_from_slice(octets);
+        sum.prefix(u64::from(u32::from_be_bytes(address)) << 32, *bits);
+    }
+    Some(())
+}
+
+#[inline]
+fn prefixes_v6(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
+    while let [bits, rest @ ..] = nlri {
+        let n = usize::from(bits.div_ceil(8));
+        let (octets, rest) = rest.split_at_checked(n)?;
+        nlri = rest;
+        let mut address = [0; 16];
+        address.get_mut(..n)?.copy_from_slice(octets);
+        sum.prefix((u128::from_be_bytes(address) >> 64) as u64, *bits);
+    }
+    Some(())
+}
