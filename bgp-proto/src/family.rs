@@ -166,18 +166,24 @@ impl Family {
         match (self.afi, self.safi) {
             (Afi::IPV4, Safi::UNICAST) => Some(Shape::PrefixV4),
             (Afi::IPV6, Safi::UNICAST) => Some(Shape::PrefixV6),
-            _ => self.index().map(|i| KNOWN[i].2),
+            _ => self.search().map(|i| KNOWN[i].2),
         }
     }
 
     /// Place in the table of known families.
-    #[inline]
+    #[inline(always)]
     fn index(self) -> Option<usize> {
         match (self.afi, self.safi) {
             (Afi::IPV4, Safi::UNICAST) => Some(0),
             (Afi::IPV6, Safi::UNICAST) => Some(1),
-            _ => KNOWN.iter().position(|(family, _, _)| *family == self),
+            _ => self.search(),
         }
+    }
+
+    /// As [`Family::index`], for the less common.
+    #[inline(never)]
+    fn search(self) -> Option<usize> {
+        KNOWN.iter().position(|(family, _, _)| *family == self)
     }
 }
 
@@ -243,7 +249,7 @@ impl FamilySet {
     }
 
     /// Whether the family is in the set.
-    #[inline]
+    #[inline(always)]
     pub fn contains(self, family: Family) -> bool {
         self.0 != 0 && family.index().is_some_and(|i| self.0 >> i & 1 == 1)
     }

@@ -29,7 +29,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// The first message of a stream, if it is complete. The next one starts `octets.len()` further on.
-    #[inline]
+    #[inline(always)]
     pub fn first(stream: &'a [u8], ctx: &WireContext) -> Result<Option<Frame<'a>>, Reset> {
         let Some(header) = header(stream, ctx)? else { return Ok(None) };
         Ok(stream.get(..header.len).map(|octets| Frame { kind: header.kind, octets }))
@@ -43,32 +43,38 @@ impl<'a> Frame<'a> {
 }
 
 /// Judges the header at the start of a stream. `Ok(None)`: the octets so far are fine, but they are not a whole header.
-#[inline]
+#[inline(always)]
 pub fn header(stream: &[u8], ctx: &WireContext) -> Result<Option<Header>, Reset> {
     let Some(header) = stream.first_chunk::<HEADER_OCTETS>() else {
         return partial(stream, ctx).map(|()| None);
     };
     let [marker @ .., high, low, kind] = header;
-    if marker != &[0xFF; 16] {
-        return Err(not_synchronized());
-    }
     let len = u16::from_be_bytes([*high, *low]);
+    if let Some(kind) = MessageKind::from_octet(*kind)
+        && marker == &[0xFF; 16]
+        && in_bounds(len, ctx)
+        && is_allowed(kind, len)
+    {
+        return Ok(Some(Header { kind, len: usize::from(len) }));
+    }
+    Err(refuse(marker == &[0xFF; 16], len, *kind, ctx))
+}
+
+/// What is wrong with a header, in the order in which it is read.
+#[cold]
+#[inline(never)]
+fn refuse(is_synchronized: bool, len: u16, kind: u8, ctx: &WireContext) -> Reset {
+    if !is_synchronized {
+        return not_synchronized();
+    }
     if !in_bounds(len, ctx) {
-        return Err(bad_length(len));
+        return bad_length(len);
     }
-    let Some(kind) = MessageKind::from_octet(*kind) else {
-        return Err(Reset::new(
-            Cause::MessageType,
-            Notification::with_data(ErrorCode::HEADER_TYPE, &[*kind]),
-        ));
-    };
-    if !is_allowed(kind, len) {
-        return Err(match kind {
-            MessageKind::Notification => Reset::silent(Cause::MessageLength),
-            _ => bad_length(len),
-        });
+    match MessageKind::from_octet(kind) {
+        None => Reset::new(Cause::MessageType, Notification::with_data(ErrorCode::HEADER_TYPE, &[kind])),
+        Some(MessageKind::Notification) => Reset::silent(Cause::MessageLength),
+        Some(_) => bad_length(len),
     }
-    Ok(Some(Header { kind, len: usize::from(len) }))
 }
 
 /// A header that has not arrived in full: a wrong marker or length is seen as soon as it can be.
@@ -86,23 +92,24 @@ fn partial(stream: &[u8], ctx: &WireContext) -> Result<(), Reset> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn in_bounds(len: u16, ctx: &WireContext) -> bool {
     usize::from(len) >= HEADER_OCTETS && usize::from(len) <= ctx.message_max.octets()
 }
 
 /// Lengths by type: RFC 4271 section 6.1, RFC 8654 section 4. A short ROUTE-REFRESH is left to its decoder, because the
 /// answer depends on its body (RFC 7313 section 5).
-#[inline]
+#[inline(always)]
 fn is_allowed(kind: MessageKind, len: u16) -> bool {
-    let standard = MessageMax::Standard.octets() as u16;
-    match kind {
-        MessageKind::Open => (29..=standard).contains(&len),
-        MessageKind::Update => len >= 23,
-        MessageKind::Notification => len >= 21,
-        MessageKind::Keepalive => len == 19,
-        MessageKind::RouteRefresh => true,
-    }
+    const STANDARD: u16 = MessageMax::Standard.octets() as u16;
+    let (min, max) = match kind {
+        MessageKind::Update => (23, u16::MAX),
+        MessageKind::Open => (29, STANDARD),
+        MessageKind::Notification => (21, u16::MAX),
+        MessageKind::Keepalive => (19, 19),
+        MessageKind::RouteRefresh => (19, u16::MAX),
+    };
+    min <= len && len <= max
 }
 
 #[cold]

@@ -145,8 +145,8 @@ pub struct NlriIter<'a> {
 impl<'a> NlriIter<'a> {
     /// `None` for a family that is not known, or octets that are not whole NLRI of it.
     pub fn new(family: Family, octets: &'a [u8], ctx: &WireContext) -> Option<NlriIter<'a>> {
-        let iter = NlriIter { rest: octets, shape: family.shape()?, add_path: ctx.add_path.contains(family) };
-        iter.is_well_formed().then_some(iter)
+        let (shape, add_path) = (family.shape()?, ctx.add_path.contains(family));
+        are_well_formed(octets, shape, add_path).then_some(NlriIter { rest: octets, shape, add_path })
     }
 
     /// Of octets that were checked, or are about to be.
@@ -176,33 +176,58 @@ impl<'a> NlriIter<'a> {
             _ => Prefixes { rest: &[], version: Version::V4, add_path: false },
         }
     }
+}
 
-    /// Whether the octets are whole NLRI.
-    #[inline]
-    pub(crate) fn is_well_formed(&self) -> bool {
-        match (self.shape, self.add_path) {
-            (Shape::PrefixV4, false) => are_prefixes(self.rest, 32),
-            (Shape::PrefixV6, false) => are_prefixes(self.rest, 128),
-            _ => {
-                let mut iter = self.clone();
-                while iter.next().is_some() {}
-                iter.rest.is_empty()
-            }
-        }
+/// Whether the octets are whole NLRI.
+#[inline(always)]
+pub(crate) fn are_well_formed(octets: &[u8], shape: Shape, add_path: bool) -> bool {
+    match (shape, add_path) {
+        _ if octets.is_empty() => true,
+        (Shape::PrefixV4, false) => are_prefixes(octets, Version::V4),
+        (Shape::PrefixV6, false) => are_prefixes(octets, Version::V6),
+        _ => are_items(NlriIter { rest: octets, shape, add_path }),
     }
 }
 
+#[inline(never)]
+fn are_items(mut iter: NlriIter<'_>) -> bool {
+    while iter.next().is_some() {}
+    iter.rest.is_empty()
+}
+
 /// Whether the octets are whole prefixes of at most so many bits, without path identifiers.
-#[inline]
-fn are_prefixes(mut rest: &[u8], bits_max: u8) -> bool {
-    while let [bits, tail @ ..] = rest {
-        let Some(next) = tail.get(usize::from(bits.div_ceil(8))..) else { return false };
-        if *bits > bits_max {
+///
+/// Where a prefix ends depends on its first octet, so a plain walk waits for each octet before it can ask for the next. The
+/// lengths that tables are full of have branches of their own with a fixed step, which the processor follows ahead.
+#[inline(always)]
+fn are_prefixes(mut rest: &[u8], version: Version) -> bool {
+    loop {
+        if version == Version::V4 {
+            if let Some(([17..=24, ..], next)) = rest.split_first_chunk::<4>() {
+                rest = next;
+                continue;
+            }
+            if let Some(([25..=32, ..], next)) = rest.split_first_chunk::<5>() {
+                rest = next;
+                continue;
+            }
+        } else {
+            if let Some(([41..=48, ..], next)) = rest.split_first_chunk::<7>() {
+                rest = next;
+                continue;
+            }
+            if let Some(([25..=32, ..], next)) = rest.split_first_chunk::<5>() {
+                rest = next;
+                continue;
+            }
+        }
+        let Some((bits, tail)) = rest.split_first() else { return true };
+        let Some(next) = tail.get(octets_for(*bits)..) else { return false };
+        if *bits > version.bits() {
             return false;
         }
         rest = next;
     }
-    true
 }
 
 impl<'a> Iterator for NlriIter<'a> {
@@ -245,6 +270,38 @@ impl Iterator for Prefixes<'_> {
         self.rest = rest;
         Some((id, prefix))
     }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, (PathId, Prefix)) -> B>(self, init: B, f: F) -> B {
+        match (self.version, self.add_path) {
+            (Version::V4, false) => fold_plain(self.rest, prefix_v4, init, f),
+            (Version::V6, false) => fold_plain(self.rest, prefix_v6, init, f),
+            (version, true) => fold_numbered(self.rest, version, init, f),
+        }
+    }
+}
+
+/// Reads prefixes behind path identifiers. Out of line, to keep the usual case small.
+#[inline(never)]
+fn fold_numbered<B, F: FnMut(B, (PathId, Prefix)) -> B>(rest: &[u8], version: Version, init: B, f: F) -> B {
+    let mut prefixes = Prefixes { rest, version, add_path: true };
+    core::iter::from_fn(|| prefixes.next()).fold(init, f)
+}
+
+/// Reads prefixes of one version without path identifiers.
+#[inline(always)]
+fn fold_plain<B, F: FnMut(B, (PathId, Prefix)) -> B>(
+    mut rest: &[u8],
+    read: impl Fn(&[u8]) -> Option<(Prefix, &[u8])>,
+    init: B,
+    mut f: F,
+) -> B {
+    let mut acc = init;
+    while let Some((prefix, next)) = read(rest) {
+        acc = f(acc, (PathId(0), prefix));
+        rest = next;
+    }
+    acc
 }
 
 #[inline]
@@ -256,37 +313,60 @@ fn path_id(rest: &[u8], add_path: bool) -> Option<(PathId, &[u8])> {
     Some((PathId(u32::from_be_bytes(*id)), rest))
 }
 
-#[inline]
+/// Octets that hold so many bits. Wider than the length on purpose: this sum is what a walk waits for.
+#[inline(always)]
+const fn octets_for(bits: u8) -> usize {
+    (bits as usize + 7) >> 3
+}
+
+/// The first prefix. Lengths that are common have a fixed step, see [`are_prefixes`].
+#[inline(always)]
 fn prefix_v4(rest: &[u8]) -> Option<(Prefix, &[u8])> {
+    if let Some(([bits @ 17..=24, a, b, c], rest)) = rest.split_first_chunk::<4>() {
+        return Some((Prefix::from_v4_bits(u32::from_be_bytes([*a, *b, *c, 0]), *bits), rest));
+    }
+    if let Some(([bits @ 25..=32, a, b, c, d], rest)) = rest.split_first_chunk::<5>() {
+        return Some((Prefix::from_v4_bits(u32::from_be_bytes([*a, *b, *c, *d]), *bits), rest));
+    }
     let (bits, rest) = rest.split_first()?;
     if *bits > 32 {
         return None;
     }
-    let n = usize::from(bits.div_ceil(8));
-    // Away from the end four octets can be read at once; the prefix masks what is not its own.
-    if let Some((four, _)) = rest.split_first_chunk::<4>() {
-        return Some((Prefix::from_v4_bits(u32::from_be_bytes(*four), *bits), rest.get(n..)?));
-    }
-    let (octets, rest) = rest.split_at_checked(n)?;
-    let mut four = [0; 4];
-    four.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
-    Some((Prefix::from_v4_bits(u32::from_be_bytes(four), *bits), rest))
+    let (octets, rest) = rest.split_at_checked(octets_for(*bits))?;
+    Some((Prefix::from_v4_bits((high_octets(octets) >> 32) as u32, *bits), rest))
 }
 
-#[inline]
+/// The first prefix. Away from the end sixteen octets are read at once; the prefix masks what is not its own.
+#[inline(always)]
 fn prefix_v6(rest: &[u8]) -> Option<(Prefix, &[u8])> {
-    let (bits, rest) = rest.split_first()?;
+    if let Some(([bits @ 41..=48, octets @ ..], _)) = rest.split_first_chunk::<17>() {
+        return Some((Prefix::from_v6_bits(u128::from_be_bytes(*octets), *bits), rest.get(7..)?));
+    }
+    let (bits, tail) = rest.split_first()?;
     if *bits > 128 {
         return None;
     }
-    let n = usize::from(bits.div_ceil(8));
-    if let Some((all, _)) = rest.split_first_chunk::<16>() {
-        return Some((Prefix::from_v6_bits(u128::from_be_bytes(*all), *bits), rest.get(n..)?));
-    }
-    let (octets, rest) = rest.split_at_checked(n)?;
-    let mut all = [0; 16];
-    all.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
-    Some((Prefix::from_v6_bits(u128::from_be_bytes(all), *bits), rest))
+    let n = octets_for(*bits);
+    let address = match tail.first_chunk::<16>() {
+        Some(all) => u128::from_be_bytes(*all),
+        None => high_octets_v6(tail.get(..n)?),
+    };
+    Some((Prefix::from_v6_bits(address, *bits), tail.get(n..)?))
+}
+
+/// At most sixteen octets as the high ones of an address.
+#[inline(never)]
+fn high_octets_v6(octets: &[u8]) -> u128 {
+    let (high, low) = octets.split_at_checked(8).unwrap_or((octets, &[]));
+    u128::from(high_octets(high)) << 64 | u128::from(high_octets(low))
+}
+
+/// At most eight octets as the high ones of a word. No buffer: reading a word over octets just written makes the processor
+/// wait.
+#[inline(always)]
+fn high_octets(octets: &[u8]) -> u64 {
+    let value = octets.iter().fold(0, |value, octet| value << 8 | u64::from(*octet));
+    value.checked_shl(64 - 8 * octets.len() as u32).unwrap_or(0)
 }
 
 /// Octets of the first NLRI, its own length field included.

@@ -78,8 +78,15 @@ impl Prefix {
     #[inline]
     pub(crate) fn from_v6_bits(bits: u128, len: u8) -> Prefix {
         let len = if len > 128 { 128 } else { len };
-        let host = u128::MAX.checked_shr(u32::from(len)).unwrap_or(0);
-        Prefix { version: Version::V6, octets: (bits & !host).to_be_bytes(), len }
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        let host = |len: u8| u64::MAX.checked_shr(u32::from(len)).unwrap_or(0);
+        // Most prefixes end in the first half; word arithmetic is cheaper than double words.
+        let (high, low) = match len.checked_sub(64) {
+            None => (high & !host(len), 0),
+            Some(len) => (high, low & !host(len)),
+        };
+        let bits = u128::from(high) << 64 | u128::from(low);
+        Prefix { version: Version::V6, octets: bits.to_be_bytes(), len }
     }
 
     /// The network address.

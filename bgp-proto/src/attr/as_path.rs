@@ -59,8 +59,8 @@ impl<'a> AsPath<'a> {
 
     /// Every number, in the order of the wire, whatever its segment.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = Asn> + use<'a> {
-        self.segments().flat_map(|segment| segment.iter())
+    pub const fn iter(&self) -> PathAsns<'a> {
+        PathAsns { current: Asns { octets: &[], width: self.width }, rest: self.segments() }
     }
 
     /// The length that the decision process compares: a set counts one, confederation segments nothing (RFC 4271
@@ -136,6 +136,33 @@ impl fmt::Display for AsPath<'_> {
 impl fmt::Debug for AsPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AsPath({self})")
+    }
+}
+
+/// Every number of a path.
+#[derive(Clone, Debug)]
+pub struct PathAsns<'a> {
+    current: Asns<'a>,
+    rest: Segments<'a>,
+}
+
+impl Iterator for PathAsns<'_> {
+    type Item = Asn;
+
+    #[inline]
+    fn next(&mut self) -> Option<Asn> {
+        loop {
+            if let Some(asn) = self.current.next() {
+                return Some(asn);
+            }
+            self.current = self.rest.next()?.iter();
+        }
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Asn) -> B>(self, init: B, mut f: F) -> B {
+        let acc = self.current.fold(init, &mut f);
+        self.rest.fold(acc, |acc, segment| segment.iter().fold(acc, &mut f))
     }
 }
 
@@ -310,6 +337,19 @@ impl Iterator for Asns<'_> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let n = self.octets.len() / self.width.octets();
         (n, Some(n))
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Asn) -> B>(self, init: B, mut f: F) -> B {
+        match self.width {
+            AsnWidth::Four => self
+                .octets
+                .chunks_exact(4)
+                .fold(init, |acc, n| f(acc, Asn(n.first_chunk().map_or(0, |n| u32::from_be_bytes(*n))))),
+            AsnWidth::Two => self.octets.chunks_exact(2).fold(init, |acc, n| {
+                f(acc, Asn(n.first_chunk().map_or(0, |n| u32::from(u16::from_be_bytes(*n)))))
+            }),
+        }
     }
 }
 

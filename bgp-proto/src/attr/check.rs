@@ -10,7 +10,7 @@ use crate::family::Family;
 use crate::iana::AttrCode;
 
 /// The Optional and Transitive bits of a known attribute.
-#[inline]
+#[inline(always)]
 pub(crate) const fn definition(code: AttrCode) -> Option<Flags> {
     match code {
         AttrCode::ORIGIN
@@ -40,7 +40,7 @@ pub(crate) const fn definition(code: AttrCode) -> Option<Flags> {
 }
 
 /// As [`definition`], without the attributes of features that the session does not use.
-#[inline]
+#[inline(always)]
 pub(crate) fn definition_in(code: AttrCode, ctx: &WireContext) -> Option<Flags> {
     let used = match code {
         AttrCode::AIGP => ctx.features.contains(Features::AIGP),
@@ -56,7 +56,7 @@ pub(crate) fn definition_in(code: AttrCode, ctx: &WireContext) -> Option<Flags> 
 }
 
 /// Whether an attribute has no meaning from this peer and is dropped unread.
-#[inline]
+#[inline(always)]
 pub(crate) const fn is_out_of_place(code: AttrCode, ctx: &WireContext) -> bool {
     match code {
         AttrCode::LOCAL_PREF | AttrCode::ORIGINATOR_ID | AttrCode::CLUSTER_LIST => {
@@ -68,7 +68,7 @@ pub(crate) const fn is_out_of_place(code: AttrCode, ctx: &WireContext) -> bool {
 }
 
 /// What is wrong with a value, for all attributes but those that carry NLRI.
-#[inline]
+#[inline(always)]
 pub(crate) fn value_fault(code: AttrCode, value: &[u8], ctx: &WireContext) -> Option<(Cause, Remedy)> {
     let n = value.len();
     let list = |item: usize| {
@@ -81,9 +81,10 @@ pub(crate) fn value_fault(code: AttrCode, value: &[u8], ctx: &WireContext) -> Op
             [_] => Some((Cause::AttributeValue, Remedy::Withdraw)),
             _ => Some((Cause::AttributeLength, Remedy::Withdraw)),
         },
+        AttrCode::AS_PATH if is_plain_path(value, ctx.asn_width) => None,
         AttrCode::AS_PATH => path_fault(value, ctx).map(|cause| (cause, Remedy::Withdraw)),
-        AttrCode::NEXT_HOP => match NextHop::from_octets(value) {
-            Some(hop @ NextHop::V4(_)) => (!hop.is_host()).then_some((Cause::NextHop, Remedy::Withdraw)),
+        AttrCode::NEXT_HOP => match n {
+            4 => (!NextHop::are_host(value)).then_some((Cause::NextHop, Remedy::Withdraw)),
             _ => Some((Cause::AttributeLength, Remedy::Withdraw)),
         },
         AttrCode::MED | AttrCode::LOCAL_PREF | AttrCode::ORIGINATOR_ID | AttrCode::ONLY_TO_CUSTOMER => {
@@ -114,8 +115,33 @@ pub(crate) fn is_sound(code: AttrCode, value: &[u8]) -> bool {
     value_fault(code, value, &OWN).is_none()
 }
 
+/// Whether the path is empty or one sequence with nothing wrong, as most are.
+#[inline(always)]
+fn is_plain_path(value: &[u8], width: AsnWidth) -> bool {
+    let [kind, count, numbers @ ..] = value else { return value.is_empty() };
+    let whole = *count != 0 && numbers.len() == usize::from(*count) * width.octets();
+    if *kind != SegmentKind::Sequence as u8 || !whole {
+        return false;
+    }
+    match width {
+        AsnWidth::Four => has_no_zero::<4>(numbers),
+        AsnWidth::Two => has_no_zero::<2>(numbers),
+    }
+}
+
+#[inline(always)]
+fn has_no_zero<const N: usize>(mut numbers: &[u8]) -> bool {
+    while let Some((number, rest)) = numbers.split_first_chunk::<N>() {
+        if *number == [0; N] {
+            return false;
+        }
+        numbers = rest;
+    }
+    true
+}
+
 /// RFC 7606 section 7.2, with the AS numbers and segments that later RFCs forbid.
-#[inline]
+#[inline(never)]
 fn path_fault(value: &[u8], ctx: &WireContext) -> Option<Cause> {
     let mut segments = AsPath::trusted(value, ctx.asn_width).segments();
     while let Some(segment) = segments.next() {

@@ -13,7 +13,7 @@ pub(crate) mod merge;
 mod next_hop;
 mod set;
 
-pub use as_path::{AsPath, Asns, Segment, SegmentKind, Segments};
+pub use as_path::{AsPath, Asns, PathAsns, Segment, SegmentKind, Segments};
 pub use build::AttrSetBuilder;
 pub(crate) use build::{header as attr_header, is_outside_sets};
 pub use list::{
@@ -185,14 +185,14 @@ pub(crate) fn number(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// Defines the readers of attributes on a type that has `value(AttrCode) -> Option<&[u8]>` and `asn_width()`.
+/// Defines the readers of attributes on a type that has `value(AttrCode) -> Option<&[u8]>`, `number(AttrCode)` for values of
+/// four octets, `origin_octet()` and `asn_width()`.
 macro_rules! attr_readers {
     () => {
         /// ORIGIN; incomplete if absent.
         #[inline]
         pub fn origin(&self) -> $crate::attr::Origin {
-            let octet = self.value($crate::iana::AttrCode::ORIGIN).and_then(|v| v.first().copied());
-            octet.and_then($crate::attr::Origin::from_octet).unwrap_or_default()
+            self.origin_octet().and_then($crate::attr::Origin::from_octet).unwrap_or_default()
         }
 
         /// AS_PATH; empty if absent.
@@ -205,13 +205,13 @@ macro_rules! attr_readers {
         /// MULTI_EXIT_DISC.
         #[inline]
         pub fn med(&self) -> Option<u32> {
-            self.value($crate::iana::AttrCode::MED).and_then($crate::attr::number)
+            self.number($crate::iana::AttrCode::MED)
         }
 
         /// LOCAL_PREF.
         #[inline]
         pub fn local_pref(&self) -> Option<u32> {
-            self.value($crate::iana::AttrCode::LOCAL_PREF).and_then($crate::attr::number)
+            self.number($crate::iana::AttrCode::LOCAL_PREF)
         }
 
         /// Whether ATOMIC_AGGREGATE is there.
@@ -256,8 +256,7 @@ macro_rules! attr_readers {
         /// ORIGINATOR_ID.
         #[inline]
         pub fn originator_id(&self) -> Option<$crate::id::RouterId> {
-            let value = self.value($crate::iana::AttrCode::ORIGINATOR_ID)?;
-            $crate::attr::number(value).map($crate::id::RouterId)
+            self.number($crate::iana::AttrCode::ORIGINATOR_ID).map($crate::id::RouterId)
         }
 
         /// CLUSTER_LIST; empty if absent.

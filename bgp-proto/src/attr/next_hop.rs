@@ -112,12 +112,20 @@ impl NextHop {
 
     /// Whether the address can be one host's: not unspecified, not multicast, not broadcast. Loopback passes, since sessions
     /// within one host have nothing else; so do opaque forms.
-    #[inline]
     pub fn is_host(&self) -> bool {
-        match self {
-            NextHop::V4(v4) => !matches!(v4.octets(), [0 | 224..240, ..] | [255, 255, 255, 255]),
-            NextHop::V6 { global, .. } => !global.is_unspecified() && !global.is_multicast(),
-            NextHop::Opaque(_) => true,
+        self.with_octets(NextHop::are_host)
+    }
+
+    /// As [`NextHop::is_host`], of the field's octets.
+    #[inline]
+    pub(crate) fn are_host(octets: &[u8]) -> bool {
+        match (octets.len(), octets.first_chunk::<4>(), octets.first_chunk::<16>()) {
+            (4, Some(v4), _) => {
+                let v4 = u32::from_be_bytes(*v4);
+                v4 >> 24 != 0 && v4 >> 28 != 0xE && v4 != u32::MAX
+            }
+            (16 | 32, _, Some(v6)) => v6[0] != 0xFF && u128::from_be_bytes(*v6) != 0,
+            _ => true,
         }
     }
 }

@@ -71,6 +71,16 @@ impl AttrSet {
     }
 
     #[inline]
+    fn number(&self, code: AttrCode) -> Option<u32> {
+        self.value(code).and_then(super::number)
+    }
+
+    #[inline]
+    fn origin_octet(&self) -> Option<u8> {
+        self.value(AttrCode::ORIGIN)?.first().copied()
+    }
+
+    #[inline]
     fn asn_width(&self) -> AsnWidth {
         AsnWidth::Four
     }

@@ -21,7 +21,8 @@ use crate::family::{Family, Shape};
 use crate::iana::AttrCode;
 use crate::nlri::NlriIter;
 use core::fmt;
-use walk::{CodeSet, FaultLog, Places};
+use core::net::Ipv4Addr;
+use walk::{CodeSet, Draft, FaultLog, Found, Sections};
 
 /// What is to be done with the routes that an UPDATE announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,11 +38,9 @@ pub enum Verdict {
 /// An UPDATE, borrowed from the received bytes and checked.
 #[derive(Clone)]
 pub struct Update<'a> {
-    withdrawn: &'a [u8],
-    attrs: &'a [u8],
-    nlri: &'a [u8],
+    sections: Sections<'a>,
     ctx: WireContext,
-    places: Places,
+    found: Found,
     worst: Option<Remedy>,
 }
 
@@ -67,9 +66,10 @@ pub struct Unreach<'a> {
 
 impl<'a> Update<'a> {
     /// Reads the body of a message, what follows the header.
-    #[inline]
+    #[inline(always)]
     pub fn decode(body: &'a [u8], ctx: &WireContext) -> Result<Update<'a>, Reset> {
-        Update::read(body, ctx, &mut ())
+        let draft = Draft::of(Sections::of(body)?, ctx, &mut ())?;
+        Ok(Update { sections: draft.sections, ctx: *ctx, found: draft.found, worst: draft.worst })
     }
 
     /// What is to be done with the announced routes.
@@ -86,7 +86,8 @@ impl<'a> Update<'a> {
     pub fn faults(&self) -> impl Iterator<Item = Fault> + use<> {
         let mut log = FaultLog::default();
         if self.worst.is_some() {
-            self.reread(&mut log);
+            let again = Draft::of(self.sections, &self.ctx, &mut log);
+            debug_assert!(again.is_ok(), "the first walk found no reason to reset");
         }
         log.into_iter()
     }
@@ -94,33 +95,26 @@ impl<'a> Update<'a> {
     /// Announced routes: those of MP_REACH_NLRI, then those of the NLRI field. Families that were not negotiated and
     /// empty ones are left out.
     #[inline]
-    pub fn reach(&self) -> Reaches<'a> {
-        Reaches {
-            mp: self.value(AttrCode::MP_REACH_NLRI),
-            classic: if self.has_classic() { self.nlri } else { &[] },
-            hop: self.value(AttrCode::NEXT_HOP),
-            ctx: self.ctx,
-        }
+    pub fn reach(&self) -> Reaches<'_, 'a> {
+        let classic = if self.has_classic() { self.sections.nlri } else { &[] };
+        Reaches { update: self, multiprotocol: self.value(AttrCode::MP_REACH_NLRI), classic }
     }
 
     /// Withdrawals: those of MP_UNREACH_NLRI, then those of the withdrawn routes field. Families that were not
     /// negotiated and empty ones are left out.
     #[inline]
-    pub fn unreach(&self) -> Unreaches<'a> {
-        Unreaches {
-            mp: self.value(AttrCode::MP_UNREACH_NLRI),
-            classic: if self.has_classic() { self.withdrawn } else { &[] },
-            ctx: self.ctx,
-        }
+    pub fn unreach(&self) -> Unreaches<'_, 'a> {
+        let classic = if self.has_classic() { self.sections.withdrawn } else { &[] };
+        Unreaches { update: self, multiprotocol: self.value(AttrCode::MP_UNREACH_NLRI), classic }
     }
 
     /// The family whose initial routes are now complete, if this is an End-of-RIB (RFC 4724 section 2).
     #[inline]
     pub fn end_of_rib(&self) -> Option<Family> {
-        if !self.withdrawn.is_empty() || !self.nlri.is_empty() {
+        if !self.sections.withdrawn.is_empty() || !self.sections.nlri.is_empty() {
             return None;
         }
-        if self.attrs.is_empty() {
+        if self.sections.attrs.is_empty() {
             return Some(Family::IPV4_UNICAST);
         }
         let mut attrs = self.raw_attrs();
@@ -140,7 +134,7 @@ impl<'a> Update<'a> {
     /// Every attribute as received, in wire order, damaged ones too.
     #[inline]
     pub fn raw_attrs(&self) -> RawAttrs<'a> {
-        RawAttrs::new(self.attrs)
+        RawAttrs::new(self.sections.attrs)
     }
 
     /// AS4_PATH of a two-octet session, not merged. [`Update::attr_set`] merges.
@@ -148,10 +142,19 @@ impl<'a> Update<'a> {
         self.value(AttrCode::AS4_PATH).map(|octets| AsPath::trusted(octets, AsnWidth::Four))
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&self, code: AttrCode) -> Option<&'a [u8]> {
-        let at = self.places.get(code)?;
-        RawAttrs::new(self.attrs.get(at..)?).next().map(|attr| attr.value)
+        self.found.value(self.sections.attrs, code)
+    }
+
+    #[inline(always)]
+    fn number(&self, code: AttrCode) -> Option<u32> {
+        self.value(code).and_then(crate::attr::number)
+    }
+
+    #[inline(always)]
+    fn origin_octet(&self) -> Option<u8> {
+        self.value(AttrCode::ORIGIN)?.first().copied()
     }
 
     #[inline]
@@ -185,15 +188,14 @@ impl<'a> Update<'a> {
     /// The attributes that are kept, with the path and aggregator of a two-octet session replaced.
     fn sorted<'b>(&'b self, path: Option<&'b [u8]>, aggregator: Option<&'b [u8]>) -> Sorted<'b> {
         let mut sorted = Sorted::new();
-        let mut unrecognised = CodeSet::default();
-        let mut attrs = self.raw_attrs();
-        loop {
-            let at = self.attrs.len() - attrs.rest().len();
-            let Some(attr) = attrs.next() else { return sorted };
+        let mut taken = CodeSet::default();
+        for attr in self.raw_attrs() {
+            if !taken.insert(attr.code) || crate::attr::is_outside_sets(attr.code) {
+                continue;
+            }
             let mut flags = canonical_flags(attr.flags);
-            if self.places.get(attr.code) != Some(at) {
-                let is_known = definition_in(attr.code, &self.ctx).is_some();
-                if is_known || !attr.flags.contains(Flags::TRANSITIVE) || !unrecognised.insert(attr.code) {
+            if !self.found.has(attr.code) {
+                if definition_in(attr.code, &self.ctx).is_some() || !attr.flags.contains(Flags::TRANSITIVE) {
                     continue;
                 }
                 flags = flags.union(Flags::PARTIAL);
@@ -203,75 +205,98 @@ impl<'a> Update<'a> {
                 AttrCode::AGGREGATOR => aggregator.unwrap_or(attr.value),
                 _ => attr.value,
             };
-            if !crate::attr::is_outside_sets(attr.code) {
-                sorted.add(RawAttr { flags, code: attr.code, value });
-            }
+            sorted.add(RawAttr { flags, code: attr.code, value });
         }
+        sorted
     }
 }
 
 /// The announced routes of an UPDATE, by family.
 #[derive(Clone, Debug)]
-pub struct Reaches<'a> {
-    mp: Option<&'a [u8]>,
+pub struct Reaches<'u, 'a> {
+    update: &'u Update<'a>,
+    /// MP_REACH_NLRI, until it was read.
+    multiprotocol: Option<&'a [u8]>,
+    /// The NLRI field, until it was read.
     classic: &'a [u8],
-    hop: Option<&'a [u8]>,
-    ctx: WireContext,
 }
 
-impl<'a> Iterator for Reaches<'a> {
+impl<'a> Iterator for Reaches<'_, 'a> {
     type Item = Reach<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Reach<'a>> {
-        if let Some((family, hop, nlri)) = self.mp.take().and_then(mp::reach)
-            && let Some(shape) = mp::shape(family, &self.ctx)
-            && let Some(next_hop) = NextHop::from_octets(hop)
-            && !nlri.is_empty()
+        if let Some(value) = self.multiprotocol.take()
+            && let Some(reach) = self.update.mp_reach(value)
         {
-            let nlri = NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family));
-            return Some(Reach { family, next_hop, nlri });
+            return Some(reach);
         }
-        if self.classic.is_empty() {
+        let nlri = core::mem::take(&mut self.classic);
+        if nlri.is_empty() {
             return None;
         }
-        let next_hop = self.hop.and_then(NextHop::from_octets).unwrap_or(NextHop::NONE);
-        Some(Reach { family: Family::IPV4_UNICAST, next_hop, nlri: classic(&mut self.classic, &self.ctx) })
+        let hop = self.update.number(AttrCode::NEXT_HOP);
+        Some(Reach {
+            family: Family::IPV4_UNICAST,
+            next_hop: hop.map_or(NextHop::NONE, |hop| NextHop::V4(Ipv4Addr::from(hop))),
+            nlri: self.update.classic(nlri),
+        })
     }
 }
 
 /// The withdrawals of an UPDATE, by family.
 #[derive(Clone, Debug)]
-pub struct Unreaches<'a> {
-    mp: Option<&'a [u8]>,
+pub struct Unreaches<'u, 'a> {
+    update: &'u Update<'a>,
+    /// MP_UNREACH_NLRI, until it was read.
+    multiprotocol: Option<&'a [u8]>,
+    /// The withdrawn routes field, until it was read.
     classic: &'a [u8],
-    ctx: WireContext,
 }
 
-impl<'a> Iterator for Unreaches<'a> {
+impl<'a> Iterator for Unreaches<'_, 'a> {
     type Item = Unreach<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Unreach<'a>> {
-        if let Some((family, nlri)) = self.mp.take().and_then(mp::unreach)
-            && let Some(shape) = mp::shape(family, &self.ctx)
-            && !nlri.is_empty()
+        if let Some(value) = self.multiprotocol.take()
+            && let Some(unreach) = self.update.mp_unreach(value)
         {
-            let nlri = NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family));
-            return Some(Unreach { family, nlri });
+            return Some(unreach);
         }
-        if self.classic.is_empty() {
+        let nlri = core::mem::take(&mut self.classic);
+        if nlri.is_empty() {
             return None;
         }
-        Some(Unreach { family: Family::IPV4_UNICAST, nlri: classic(&mut self.classic, &self.ctx) })
+        Some(Unreach { family: Family::IPV4_UNICAST, nlri: self.update.classic(nlri) })
     }
 }
 
-/// Takes a field of the message that holds IPv4 unicast NLRI.
-#[inline]
-fn classic<'a>(field: &mut &'a [u8], ctx: &WireContext) -> NlriIter<'a> {
-    let add_path = ctx.add_path.contains(Family::IPV4_UNICAST);
-    NlriIter::trusted(core::mem::take(field), Shape::PrefixV4, add_path)
+impl<'a> Update<'a> {
+    #[inline(always)]
+    fn mp_reach(&self, value: &'a [u8]) -> Option<Reach<'a>> {
+        let (family, hop, nlri) = mp::reach(value)?;
+        let nlri = self.multiprotocol(family, nlri)?;
+        Some(Reach { family, next_hop: NextHop::from_octets(hop)?, nlri })
+    }
+
+    #[inline(always)]
+    fn mp_unreach(&self, value: &'a [u8]) -> Option<Unreach<'a>> {
+        let (family, nlri) = mp::unreach(value)?;
+        Some(Unreach { family, nlri: self.multiprotocol(family, nlri)? })
+    }
+
+    /// NLRI that are not empty, of a family that was negotiated.
+    #[inline(always)]
+    fn multiprotocol(&self, family: Family, nlri: &'a [u8]) -> Option<NlriIter<'a>> {
+        let shape = mp::shape(family, &self.ctx)?;
+        (!nlri.is_empty()).then_some(NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family)))
+    }
+
+    #[inline]
+    fn classic(&self, nlri: &'a [u8]) -> NlriIter<'a> {
+        NlriIter::trusted(nlri, Shape::PrefixV4, self.ctx.add_path.contains(Family::IPV4_UNICAST))
+    }
 }
 
 impl fmt::Debug for Update<'_> {

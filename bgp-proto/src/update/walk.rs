@@ -1,17 +1,17 @@
 //! The walk over an UPDATE that finds its attributes and its faults (RFC 7606).
 //!
 //! Every rule is applied where the attribute is met, whatever comes before or after it; what depends on the whole message
-//! (a mandatory attribute missing, nothing to withdraw) is decided at the end. The common codes each have an arm of their
-//! own, in which flags, place and value checks are known when compiling.
+//! (a mandatory attribute missing, nothing to withdraw) is decided at the end, and NLRI are checked there too. Sound
+//! attributes in the usual order are recognised by a few comparisons; everything else is [`judge`]d out of line.
 
-use super::{Update, mp};
+use super::mp::{self, MpVerdict};
 use crate::attr::check::{definition_in, is_out_of_place, value_fault};
-use crate::attr::{Flags, NextHop, RawAttr, RawAttrs, is_hop_len};
+use crate::attr::{Flags, RawAttrs};
 use crate::context::{PeerKind, WireContext};
 use crate::error::{Cause, Fault, Remedy, Reset};
 use crate::family::{Family, Shape};
 use crate::iana::{AttrCode, ErrorCode};
-use crate::nlri::NlriIter;
+use crate::nlri::are_well_formed;
 use crate::notification::Notification;
 use crate::reader::Cursor;
 
@@ -25,19 +25,261 @@ impl Log for () {
     fn add(&mut self, _: Fault) {}
 }
 
-/// An attribute as the walk meets it.
+/// The fields of an UPDATE and what was found in them so far. No function that is out of line gets a reference to it, so that
+/// the walk can keep it in registers.
 #[derive(Clone, Copy)]
-struct Met<'a> {
-    attr: RawAttr<'a>,
-    /// Where it starts in the block.
-    at: usize,
-    /// All its octets.
-    octets: &'a [u8],
+pub(super) struct Draft<'a, 'c> {
+    pub(super) sections: Sections<'a>,
+    ctx: &'c WireContext,
+    pub(super) found: Found,
+    pub(super) worst: Option<Remedy>,
+    /// Codes below 64 that were met, whatever became of them.
+    seen: u64,
 }
 
-impl<'a> Update<'a> {
+impl<'a, 'c> Draft<'a, 'c> {
+    /// Applies every rule of RFC 7606.
     #[inline(always)]
-    pub(super) fn read(body: &'a [u8], ctx: &WireContext, log: &mut impl Log) -> Result<Update<'a>, Reset> {
+    pub(super) fn of(
+        sections: Sections<'a>,
+        ctx: &'c WireContext,
+        log: &mut impl Log,
+    ) -> Result<Draft<'a, 'c>, Reset> {
+        let mut draft = Draft::new(sections, ctx);
+        draft.walk(log)?;
+        draft.check_nlri(log)?;
+        if draft.announces() {
+            draft.check_mandatory(log);
+        } else if draft.worst == Some(Remedy::Withdraw) {
+            let Sections { withdrawn, attrs, nlri } = sections;
+            check_nothing_announced(withdrawn, attrs, nlri, ctx)?;
+        }
+        Ok(draft)
+    }
+
+    #[inline(always)]
+    fn new(sections: Sections<'a>, ctx: &'c WireContext) -> Draft<'a, 'c> {
+        Draft { sections, ctx, found: Found::default(), worst: None, seen: 0 }
+    }
+
+    #[inline(always)]
+    fn walk(&mut self, log: &mut impl Log) -> Result<(), Reset> {
+        let Walked { found, seen, worst, .. } = walk(self.sections.attrs, self.ctx, log)?;
+        (self.found, self.seen, self.worst) = (found, seen, worst);
+        Ok(())
+    }
+
+    /// RFC 7606 section 5.3: NLRI that cannot be told apart cannot be withdrawn either. Done last, so that the processor
+    /// can overlap this walk with the reader's own, which starts as soon as we return.
+    #[inline(always)]
+    fn check_nlri(&mut self, log: &mut impl Log) -> Result<(), Reset> {
+        if self.found.has(AttrCode::MP_REACH_NLRI) {
+            self.check_mp_reach(log)?;
+        }
+        if self.found.has(AttrCode::MP_UNREACH_NLRI) {
+            self.check_mp_unreach()?;
+        }
+        if !self.ctx.families.contains(Family::IPV4_UNICAST) {
+            return Ok(());
+        }
+        let add_path = self.ctx.add_path.contains(Family::IPV4_UNICAST);
+        let sound = |octets| are_well_formed(octets, Shape::PrefixV4, add_path);
+        if sound(self.sections.withdrawn) && sound(self.sections.nlri) {
+            return Ok(());
+        }
+        Err(malformed_nlri())
+    }
+
+    #[inline(always)]
+    fn check_mp_reach(&mut self, log: &mut impl Log) -> Result<(), Reset> {
+        const CODE: AttrCode = AttrCode::MP_REACH_NLRI;
+        let value = self.found.value(self.sections.attrs, CODE).unwrap_or(&[]);
+        match mp::judge_reach(value, self.ctx) {
+            MpVerdict::Sound => {}
+            MpVerdict::Unread => self.found = self.found.without(CODE),
+            MpVerdict::NoHost => {
+                self.worst = Some(Remedy::Withdraw);
+                log.add(Fault::new(Cause::NextHop, CODE, Remedy::Withdraw));
+            }
+            MpVerdict::Malformed(cause) => return Err(malformed_mp(self.sections.attrs, cause, CODE)),
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn check_mp_unreach(&self) -> Result<(), Reset> {
+        const CODE: AttrCode = AttrCode::MP_UNREACH_NLRI;
+        let value = self.found.value(self.sections.attrs, CODE).unwrap_or(&[]);
+        match mp::judge_unreach(value, self.ctx) {
+            MpVerdict::Malformed(cause) => Err(malformed_mp(self.sections.attrs, cause, CODE)),
+            MpVerdict::Sound | MpVerdict::Unread | MpVerdict::NoHost => Ok(()),
+        }
+    }
+
+    /// Whether anything is announced, of whatever family.
+    #[inline(always)]
+    fn announces(&self) -> bool {
+        if !self.sections.nlri.is_empty() {
+            return true;
+        }
+        let mp = self.found.value(self.sections.attrs, AttrCode::MP_REACH_NLRI).and_then(mp::reach);
+        mp.is_some_and(|(_, _, nlri)| !nlri.is_empty())
+    }
+
+    /// RFC 7606 section 3 (d). An attribute that is there but malformed has its own fault already.
+    #[inline(always)]
+    fn check_mandatory(&mut self, log: &mut impl Log) {
+        let mut needed = bit(AttrCode::ORIGIN) | bit(AttrCode::AS_PATH);
+        if !self.sections.nlri.is_empty() {
+            needed |= bit(AttrCode::NEXT_HOP);
+        }
+        if self.ctx.peer == PeerKind::Internal {
+            needed |= bit(AttrCode::LOCAL_PREF);
+        }
+        if needed & !self.seen != 0 {
+            self.worst = Some(Remedy::Withdraw);
+            missing(needed & !self.seen, log);
+        }
+    }
+}
+
+/// What the walk over the attributes yields.
+#[derive(Clone, Copy)]
+struct Walked {
+    found: Found,
+    /// Codes below 64 that were met.
+    seen: u64,
+    /// Those of them that are not to be read.
+    dropped: u64,
+    worst: Option<Remedy>,
+}
+
+/// Senders write attributes in the order of codes (RFC 4271 section 5), after MP_REACH_NLRI (RFC 7606 section 5.1). So first
+/// a run in that order is taken: each code is looked for once, a few comparisons with constants tell a sound attribute,
+/// and none can be a second copy. Whatever is left, in whatever order, is judged one by one.
+#[inline(always)]
+fn walk(block: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, Reset> {
+    let mut walked = Walked { found: Found::default(), seen: 0, dropped: 0, worst: None };
+    let mut rest = block;
+    walked.take::<14>(&mut rest, ctx);
+    walked.take_origin(&mut rest);
+    walked.take::<2>(&mut rest, ctx);
+    walked.take_number::<3>(&mut rest, ctx);
+    walked.take_number::<4>(&mut rest, ctx);
+    walked.take_number::<5>(&mut rest, ctx);
+    walked.take::<6>(&mut rest, ctx);
+    walked.take::<7>(&mut rest, ctx);
+    walked.take::<8>(&mut rest, ctx);
+    walked.take_number::<9>(&mut rest, ctx);
+    walked.take::<10>(&mut rest, ctx);
+    if walked.seen & bit(AttrCode::MP_REACH_NLRI) == 0 {
+        walked.take::<14>(&mut rest, ctx);
+    }
+    walked.take::<15>(&mut rest, ctx);
+    walked.take::<16>(&mut rest, ctx);
+    walked.take::<17>(&mut rest, ctx);
+    walked.take::<18>(&mut rest, ctx);
+    walked.take::<32>(&mut rest, ctx);
+    if !rest.is_empty() {
+        walked = walked.judge_rest(rest, ctx, log)?;
+    }
+    walked.found.kept = walked.seen & !walked.dropped;
+    Ok(walked)
+}
+
+impl Walked {
+    /// Takes the first attribute of the rest if it has this code and nothing is wrong with it. The code is a constant so that
+    /// the checks fold.
+    #[inline(always)]
+    fn take<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+        let code = AttrCode(CODE);
+        let mut attrs = RawAttrs::new(rest);
+        if rest.get(1) != Some(&CODE) {
+            return;
+        }
+        let Some(attr) = attrs.next() else { return };
+        let sound = definition_in(code, ctx) == Some(attr.flags.class())
+            && value_fault(code, attr.value, ctx).is_none()
+            && !is_out_of_place(code, ctx);
+        if sound {
+            self.seen |= bit(code);
+            self.found = self.found.with(code, attr.value.len(), attrs.rest());
+            *rest = attrs.rest();
+        }
+    }
+
+    /// As [`Walked::take`] for a value of four octets with a short length, the whole header in one comparison.
+    #[inline(always)]
+    fn take_number<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+        let code = AttrCode(CODE);
+        let Some((octets, tail)) = rest.split_first_chunk::<7>() else { return };
+        let [flags, number, len, value @ ..] = octets;
+        let class = definition_in(code, ctx).unwrap_or_default();
+        let sound = is_header([*flags, *number, *len, value[0]], [class.0, CODE, 4])
+            && value_fault(code, value, ctx).is_none()
+            && !is_out_of_place(code, ctx);
+        if sound {
+            self.seen |= bit(code);
+            self.found = self.found.with(code, 4, tail);
+            *rest = tail;
+        }
+    }
+
+    /// As [`Walked::take_number`] for ORIGIN.
+    #[inline(always)]
+    fn take_origin(&mut self, rest: &mut &[u8]) {
+        const CODE: AttrCode = AttrCode::ORIGIN;
+        let Some((octets, tail)) = rest.split_first_chunk::<4>() else { return };
+        if is_header(*octets, [Flags::WELL_KNOWN.0, CODE.0, 1]) && octets[3] <= 2 {
+            self.seen |= bit(CODE);
+            self.found = self.found.with(CODE, 1, tail);
+            *rest = tail;
+        }
+    }
+
+    /// Judges what the run in order left over. By value: a reference would pin the run's state to memory.
+    #[inline(never)]
+    fn judge_rest(mut self, rest: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, Reset> {
+        let mut above = CodeSet::default();
+        let mut attrs = RawAttrs::new(rest);
+        loop {
+            let start = attrs.rest();
+            let Some(attr) = attrs.next() else { break };
+            let judged = judge(start, self.seen, &mut above, ctx, log)?;
+            self.worst = self.worst.max(judged.remedy);
+            if judged.keep {
+                self.found = self.found.with(attr.code, attr.value.len(), attrs.rest());
+            } else if self.seen & bit(attr.code) == 0 {
+                self.dropped |= bit(attr.code);
+            }
+            self.seen |= bit(attr.code);
+        }
+        if !attrs.rest().is_empty() {
+            self.worst = Some(overrun(attrs.rest(), self.seen, log)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Whether the first three octets are these flags, code and length, the meaningless flag bits apart. The fourth octet makes
+/// it one word.
+#[inline(always)]
+const fn is_header(octets: [u8; 4], [flags, code, len]: [u8; 3]) -> bool {
+    const MASK: u32 = u32::from_ne_bytes([0xF0, 0xFF, 0xFF, 0]);
+    u32::from_ne_bytes(octets) & MASK == u32::from_ne_bytes([flags, code, len, 0])
+}
+
+/// The three fields of an UPDATE.
+#[derive(Clone, Copy)]
+pub(super) struct Sections<'a> {
+    pub(super) withdrawn: &'a [u8],
+    pub(super) attrs: &'a [u8],
+    pub(super) nlri: &'a [u8],
+}
+
+impl<'a> Sections<'a> {
+    #[inline(always)]
+    pub(super) fn of(body: &'a [u8]) -> Result<Sections<'a>, Reset> {
         let mut cursor = Cursor::new(body);
         let Some(withdrawn) = cursor.u16().and_then(|n| cursor.take(usize::from(n))) else {
             return Err(section_overrun());
@@ -45,234 +287,231 @@ impl<'a> Update<'a> {
         let Some(attrs) = cursor.u16().and_then(|n| cursor.take(usize::from(n))) else {
             return Err(section_overrun());
         };
-        let nlri = cursor.rest();
-        let mut update = Update { withdrawn, attrs, nlri, ctx: *ctx, places: Places::default(), worst: None };
-        update.check_classic()?;
-        update.walk(log)?;
-        let announces = !update.nlri.is_empty() || update.announces_mp();
-        if announces {
-            update.check_mandatory(log);
-        } else if update.worst == Some(Remedy::Withdraw) {
-            update.check_nothing_announced()?;
-        }
-        Ok(update)
+        Ok(Sections { withdrawn, attrs, nlri: cursor.rest() })
+    }
+}
+
+/// The bit of a code; only codes below 64 are ever recognised.
+#[inline(always)]
+const fn bit(code: AttrCode) -> u64 {
+    if code.0 < 64 { 1 << code.0 } else { 0 }
+}
+
+/// The recognised attributes, and where in the block the values of the common ones lie: of fixed lengths how much follows
+/// them, sixteen bits each; of others that and the length, thirty-two. Whole words, so that the walk can keep them in registers and a copy
+/// never waits for a narrower store.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Found {
+    kept: u64,
+    /// ORIGIN, NEXT_HOP, MULTI_EXIT_DISC, LOCAL_PREF.
+    numbers: u64,
+    /// ORIGINATOR_ID, nothing, CLUSTER_LIST.
+    reflection: u64,
+    /// AS_PATH, COMMUNITIES.
+    path: u64,
+    /// MP_REACH_NLRI, MP_UNREACH_NLRI.
+    nlri: u64,
+    /// Extended communities, large communities.
+    tags: u64,
+}
+
+/// Where [`Found`] keeps a value's place.
+enum Slot {
+    /// Shift of what follows; the length is fixed.
+    Fixed(u32, usize),
+    /// Shift of what follows; the length is above it.
+    Sized(u32),
+    /// Nowhere: it is searched for.
+    None,
+}
+
+impl Found {
+    #[inline(always)]
+    pub(super) const fn has(self, code: AttrCode) -> bool {
+        self.kept & bit(code) != 0
     }
 
-    /// The same walk again, for its faults.
-    #[cold]
-    pub(super) fn reread(&self, log: &mut FaultLog) {
-        let mut again = Update { places: Places::default(), worst: None, ..self.clone() };
-        let walked = again.walk(log);
-        debug_assert!(walked.is_ok(), "the first walk found no reason to reset");
-        if !again.nlri.is_empty() || again.announces_mp() {
-            again.check_mandatory(log);
-        }
-    }
-
-    /// RFC 7606 section 5.3: NLRI that cannot be told apart cannot be withdrawn either.
-    #[inline]
-    fn check_classic(&self) -> Result<(), Reset> {
-        if !self.has_classic() {
-            return Ok(());
-        }
-        let add_path = self.ctx.add_path.contains(Family::IPV4_UNICAST);
-        let sound = |octets| NlriIter::trusted(octets, Shape::PrefixV4, add_path).is_well_formed();
-        if sound(self.withdrawn) && sound(self.nlri) {
-            return Ok(());
-        }
-        Err(malformed_nlri())
+    /// With the place of a value of so many octets, the last before the tail of the block.
+    #[inline(always)]
+    fn with(self, code: AttrCode, len: usize, tail: &[u8]) -> Found {
+        let mut found = self;
+        let place = match Self::slot(code) {
+            Slot::Fixed(shift, _) => (tail.len() as u64) << shift,
+            Slot::Sized(shift) => (tail.len() as u64 | (len as u64) << 16) << shift,
+            Slot::None => return found,
+        };
+        *found.word_mut(code) |= place;
+        found
     }
 
     #[inline(always)]
-    fn walk(&mut self, log: &mut impl Log) -> Result<(), Reset> {
-        let mut unrecognised = CodeSet::default();
-        let mut attrs = RawAttrs::new(self.attrs);
-        loop {
-            let start = attrs.rest();
-            let Some(attr) = attrs.next() else { break };
-            let octets = start.get(..start.len() - attrs.rest().len()).unwrap_or(&[]);
-            let met = Met { attr, at: self.attrs.len() - start.len(), octets };
-            match attr.code.0 {
-                1 => self.known::<1>(met, log)?,
-                2 => self.known::<2>(met, log)?,
-                3 => self.known::<3>(met, log)?,
-                4 => self.known::<4>(met, log)?,
-                5 => self.known::<5>(met, log)?,
-                6 => self.known::<6>(met, log)?,
-                7 => self.known::<7>(met, log)?,
-                8 => self.known::<8>(met, log)?,
-                9 => self.known::<9>(met, log)?,
-                10 => self.known::<10>(met, log)?,
-                14 => self.known::<14>(met, log)?,
-                15 => self.known::<15>(met, log)?,
-                16 => self.known::<16>(met, log)?,
-                32 => self.known::<32>(met, log)?,
-                _ => self.rare(met, &mut unrecognised, log)?,
-            }
-        }
-        match attrs.rest() {
-            [] => Ok(()),
-            rest => self.overrun(rest, log),
-        }
+    const fn without(self, code: AttrCode) -> Found {
+        Found { kept: self.kept & !bit(code), ..self }
     }
 
-    /// An attribute of a code that is always recognised. The code is a constant so that the checks fold.
+    /// The value of an attribute in the block.
     #[inline(always)]
-    fn known<const CODE: u8>(&mut self, met: Met<'a>, log: &mut impl Log) -> Result<(), Reset> {
-        self.recognised(AttrCode(CODE), met, log)
+    pub(super) fn value(mut self, block: &[u8], code: AttrCode) -> Option<&[u8]> {
+        if !self.has(code) {
+            return None;
+        }
+        let word = *self.word_mut(code);
+        let (tail, len) = match Self::slot(code) {
+            Slot::Fixed(shift, len) => (word >> shift & 0xFFFF, len),
+            Slot::Sized(shift) => (word >> shift & 0xFFFF, (word >> (shift + 16) & 0xFFFF) as usize),
+            Slot::None => return search(block, code),
+        };
+        let end = block.len().checked_sub(tail as usize)?;
+        block.get(end.checked_sub(len)?..end)
     }
 
     #[inline(always)]
-    fn recognised(&mut self, code: AttrCode, met: Met<'a>, log: &mut impl Log) -> Result<(), Reset> {
-        if self.places.is_seen(code) {
-            return self.second_copy(code, log);
-        }
-        self.places.drop(code);
-        if is_out_of_place(code, &self.ctx) {
-            self.fault(Cause::OutOfPlace, code, Remedy::Discard, log);
-            return Ok(());
-        }
-        if definition_in(code, &self.ctx) != Some(met.attr.flags.class()) {
-            self.fault(Cause::AttributeFlags, code, Remedy::Withdraw, log);
-        }
+    const fn slot(code: AttrCode) -> Slot {
         match code {
-            AttrCode::MP_REACH_NLRI => self.mp_reach(met, log)?,
-            AttrCode::MP_UNREACH_NLRI => self.mp_unreach(met)?,
-            _ => {
-                if let Some((cause, remedy)) = value_fault(code, met.attr.value, &self.ctx) {
-                    self.fault(cause, code, remedy, log);
-                    return Ok(());
-                }
-            }
+            AttrCode::ORIGIN => Slot::Fixed(0, 1),
+            AttrCode::NEXT_HOP => Slot::Fixed(16, 4),
+            AttrCode::MED => Slot::Fixed(32, 4),
+            AttrCode::LOCAL_PREF => Slot::Fixed(48, 4),
+            AttrCode::ORIGINATOR_ID => Slot::Fixed(0, 4),
+            AttrCode::AS_PATH | AttrCode::MP_REACH_NLRI | AttrCode::EXT_COMMUNITIES => Slot::Sized(0),
+            AttrCode::COMMUNITIES
+            | AttrCode::MP_UNREACH_NLRI
+            | AttrCode::LARGE_COMMUNITIES
+            | AttrCode::CLUSTER_LIST => Slot::Sized(32),
+            _ => Slot::None,
         }
-        self.places.keep(code, met.at);
-        Ok(())
     }
 
-    /// Codes that are uncommon, not recognised on this session, or not recognised at all.
-    #[cold]
-    fn rare(&mut self, met: Met<'a>, unrecognised: &mut CodeSet, log: &mut impl Log) -> Result<(), Reset> {
-        let code = met.attr.code;
-        if definition_in(code, &self.ctx).is_some() {
-            return self.recognised(code, met, log);
+    #[inline(always)]
+    const fn word_mut(&mut self, code: AttrCode) -> &mut u64 {
+        match code {
+            AttrCode::ORIGINATOR_ID | AttrCode::CLUSTER_LIST => &mut self.reflection,
+            AttrCode::AS_PATH | AttrCode::COMMUNITIES => &mut self.path,
+            AttrCode::MP_REACH_NLRI | AttrCode::MP_UNREACH_NLRI => &mut self.nlri,
+            AttrCode::EXT_COMMUNITIES | AttrCode::LARGE_COMMUNITIES => &mut self.tags,
+            _ => &mut self.numbers,
         }
-        if !unrecognised.insert(code) {
-            return self.second_copy(code, log);
-        }
-        // RFC 4271 section 5: passed on if transitive, dropped if not, an error if it claims to be well-known.
-        if met.attr.flags.contains(Flags::OPTIONAL) {
-            return Ok(());
-        }
-        Err(reset(Cause::UnrecognisedWellKnown, code, ErrorCode::UPDATE_UNRECOGNIZED, met.octets))
     }
+}
 
-    #[inline]
-    fn fault(&mut self, cause: Cause, code: AttrCode, remedy: Remedy, log: &mut impl Log) {
-        self.worst = self.worst.max(Some(remedy));
+/// The value of an uncommon attribute.
+#[cold]
+#[inline(never)]
+fn search(block: &[u8], code: AttrCode) -> Option<&[u8]> {
+    RawAttrs::new(block).find(|attr| attr.code == code).map(|attr| attr.value)
+}
+
+/// What is to be done with an attribute that is uncommon or not sound.
+struct Judged {
+    keep: bool,
+    remedy: Option<Remedy>,
+}
+
+/// Applies every rule to the first attribute of these octets. NLRI are judged later.
+#[inline(never)]
+fn judge(
+    start: &[u8],
+    seen: u64,
+    above: &mut CodeSet,
+    ctx: &WireContext,
+    log: &mut impl Log,
+) -> Result<Judged, Reset> {
+    let mut judged = Judged { keep: false, remedy: None };
+    let mut attrs = RawAttrs::new(start);
+    let Some(attr) = attrs.next() else { return Ok(judged) };
+    let code = attr.code;
+    let mut tell = |cause, remedy| {
+        judged.remedy = judged.remedy.max(Some(remedy));
         log.add(Fault::new(cause, code, remedy));
+    };
+    let first = if code.0 < 64 { seen & bit(code) == 0 } else { above.insert(code) };
+    if !first && carries_nlri(code) {
+        // RFC 7606 section 3 (g).
+        return Err(reset(Cause::Duplicate, code, ErrorCode::UPDATE_ATTRIBUTE_LIST, &[]));
     }
-
-    /// RFC 7606 section 3 (g).
-    #[cold]
-    fn second_copy(&mut self, code: AttrCode, log: &mut impl Log) -> Result<(), Reset> {
-        if carries_nlri(code) {
-            return Err(reset(Cause::Duplicate, code, ErrorCode::UPDATE_ATTRIBUTE_LIST, &[]));
-        }
-        self.fault(Cause::Duplicate, code, Remedy::Discard, log);
-        Ok(())
+    if !first {
+        tell(Cause::Duplicate, Remedy::Discard);
+        return Ok(judged);
     }
-
-    /// RFC 7606 section 4: the rest of the attributes cannot be read, but the NLRI field can. If what overruns is an
-    /// attribute that carries NLRI, those are lost and only a reset keeps both sides agreed.
-    #[cold]
-    fn overrun(&mut self, rest: &[u8], log: &mut impl Log) -> Result<(), Reset> {
-        let code = rest.get(1).map_or(AttrCode::RESERVED, |code| AttrCode(*code));
-        if carries_nlri(code) && !self.places.is_seen(code) {
-            return Err(reset(Cause::AttributeOverrun, code, ErrorCode::UPDATE_ATTRIBUTE_LIST, &[]));
-        }
-        let cause = if rest.len() < 3 { Cause::TrailingOctets } else { Cause::AttributeOverrun };
-        self.fault(cause, code, Remedy::Withdraw, log);
-        Ok(())
+    if is_out_of_place(code, ctx) {
+        tell(Cause::OutOfPlace, Remedy::Discard);
+        return Ok(judged);
     }
-
-    /// RFC 4760 section 3, RFC 7606 sections 5.3 and 7.11.
-    #[inline]
-    fn mp_reach(&mut self, met: Met<'a>, log: &mut impl Log) -> Result<(), Reset> {
-        let Some((family, hop, nlri)) = mp::reach(met.attr.value) else {
-            return short_mp_reach(&met, &self.ctx);
-        };
-        let Some(shape) = mp::shape(family, &self.ctx) else { return Ok(()) };
-        if !is_hop_len(family, hop.len(), &self.ctx) {
-            return Err(malformed_mp(Cause::NextHopLength, &met));
+    let Some(class) = definition_in(code, ctx) else {
+        // RFC 4271 section 5: passed on if transitive, dropped if not, an error if it claims to be well-known.
+        if attr.flags.contains(Flags::OPTIONAL) {
+            return Ok(judged);
         }
-        if !NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family)).is_well_formed() {
-            return Err(malformed_mp(Cause::Nlri, &met));
-        }
-        if NextHop::from_octets(hop).is_some_and(|hop| !hop.is_host()) {
-            self.fault(Cause::NextHop, AttrCode::MP_REACH_NLRI, Remedy::Withdraw, log);
-        }
-        Ok(())
+        let octets = start.get(..start.len() - attrs.rest().len()).unwrap_or(&[]);
+        return Err(reset(Cause::UnrecognisedWellKnown, code, ErrorCode::UPDATE_UNRECOGNIZED, octets));
+    };
+    if class != attr.flags.class() {
+        tell(Cause::AttributeFlags, Remedy::Withdraw);
     }
-
-    /// RFC 4760 section 4, RFC 7606 section 5.3.
-    #[inline]
-    fn mp_unreach(&self, met: Met<'a>) -> Result<(), Reset> {
-        let Some((family, nlri)) = mp::unreach(met.attr.value) else {
-            return Err(malformed_mp(Cause::AttributeLength, &met));
-        };
-        let Some(shape) = mp::shape(family, &self.ctx) else { return Ok(()) };
-        if NlriIter::trusted(nlri, shape, self.ctx.add_path.contains(family)).is_well_formed() {
-            return Ok(());
-        }
-        Err(malformed_mp(Cause::Nlri, &met))
+    match value_fault(code, attr.value, ctx) {
+        Some((cause, remedy)) => tell(cause, remedy),
+        None => judged.keep = true,
     }
+    Ok(judged)
+}
 
-    #[inline]
-    fn announces_mp(&self) -> bool {
-        let reach = self.value(AttrCode::MP_REACH_NLRI).and_then(mp::reach);
-        reach.is_some_and(|(_, _, nlri)| !nlri.is_empty())
+/// The data is the attribute, header and all (RFC 4271 section 6.3).
+#[cold]
+#[inline(never)]
+fn malformed_mp(block: &[u8], cause: Cause, code: AttrCode) -> Reset {
+    let mut attrs = RawAttrs::new(block);
+    let mut start = attrs.rest();
+    while attrs.next().is_some_and(|attr| attr.code != code) {
+        start = attrs.rest();
     }
+    let octets = start.get(..start.len() - attrs.rest().len()).unwrap_or(&[]);
+    reset(cause, code, ErrorCode::UPDATE_OPTIONAL, octets)
+}
 
-    /// RFC 7606 section 3 (d). An attribute that is there but malformed has its own fault already.
-    #[inline]
-    fn check_mandatory(&mut self, log: &mut impl Log) {
-        let seen = |code| self.places.is_seen(code);
-        let complete = seen(AttrCode::ORIGIN)
-            && seen(AttrCode::AS_PATH)
-            && (self.nlri.is_empty() || seen(AttrCode::NEXT_HOP))
-            && (self.ctx.peer != PeerKind::Internal || seen(AttrCode::LOCAL_PREF));
-        if !complete {
-            self.missing(log);
-        }
+/// RFC 7606 section 5.2: without reachable NLRI there is nothing to take as withdrawn, and we may have lost some.
+#[cold]
+#[inline(never)]
+fn check_nothing_announced(
+    withdrawn: &[u8],
+    attrs: &[u8],
+    nlri: &[u8],
+    ctx: &WireContext,
+) -> Result<(), Reset> {
+    let mut raw = RawAttrs::new(attrs);
+    let only_unreach = raw.by_ref().all(|attr| attr.code == AttrCode::MP_UNREACH_NLRI);
+    if only_unreach && raw.rest().is_empty() {
+        return Ok(());
     }
+    // Which fault it was takes the walk again, up to here.
+    let mut log = FaultLog::default();
+    let mut again = Draft::new(Sections { withdrawn, attrs, nlri }, ctx);
+    again.walk(&mut log)?;
+    again.check_nlri(&mut log)?;
+    let fault = log.into_iter().find(|fault| fault.remedy == Remedy::Withdraw);
+    let fault = fault.unwrap_or(Fault::new(Cause::AttributeValue, AttrCode::RESERVED, Remedy::Withdraw));
+    let answer = Notification::new(ErrorCode::UPDATE_ATTRIBUTE_LIST);
+    Err(Reset { fault: Fault { remedy: Remedy::Reset, ..fault }, answer: Some(answer) })
+}
 
-    #[cold]
-    fn missing(&mut self, log: &mut impl Log) {
-        let needed = [
-            (AttrCode::ORIGIN, true),
-            (AttrCode::AS_PATH, true),
-            (AttrCode::NEXT_HOP, !self.nlri.is_empty()),
-            (AttrCode::LOCAL_PREF, self.ctx.peer == PeerKind::Internal),
-        ];
-        for (code, needed) in needed {
-            if needed && !self.places.is_seen(code) {
-                self.fault(Cause::Missing, code, Remedy::Withdraw, log);
-            }
-        }
+/// RFC 7606 section 4: the rest of the attributes cannot be read, but the NLRI field can. If what overruns is an
+/// attribute that carries NLRI, those are lost and only a reset keeps both sides agreed.
+#[cold]
+#[inline(never)]
+fn overrun(rest: &[u8], seen: u64, log: &mut impl Log) -> Result<Remedy, Reset> {
+    let code = rest.get(1).map_or(AttrCode::RESERVED, |code| AttrCode(*code));
+    if carries_nlri(code) && seen & bit(code) == 0 {
+        return Err(reset(Cause::AttributeOverrun, code, ErrorCode::UPDATE_ATTRIBUTE_LIST, &[]));
     }
+    let cause = if rest.len() < 3 { Cause::TrailingOctets } else { Cause::AttributeOverrun };
+    log.add(Fault::new(cause, code, Remedy::Withdraw));
+    Ok(Remedy::Withdraw)
+}
 
-    /// RFC 7606 section 5.2: without reachable NLRI there is nothing to take as withdrawn, and we may have lost some.
-    #[cold]
-    fn check_nothing_announced(&self) -> Result<(), Reset> {
-        let mut attrs = self.raw_attrs();
-        let only_unreach = attrs.by_ref().all(|attr| attr.code == AttrCode::MP_UNREACH_NLRI);
-        if only_unreach && attrs.rest().is_empty() {
-            return Ok(());
-        }
-        let fault = self.faults().find(|fault| fault.remedy == Remedy::Withdraw);
-        let fault = fault.unwrap_or(Fault::new(Cause::AttributeValue, AttrCode::RESERVED, Remedy::Withdraw));
-        let answer = Notification::new(ErrorCode::UPDATE_ATTRIBUTE_LIST);
-        Err(Reset { fault: Fault { remedy: Remedy::Reset, ..fault }, answer: Some(answer) })
+#[cold]
+#[inline(never)]
+fn missing(codes: u64, log: &mut impl Log) {
+    for code in (0..64).map(AttrCode).filter(|code| codes & bit(*code) != 0) {
+        log.add(Fault::new(Cause::Missing, code, Remedy::Withdraw));
     }
 }
 
@@ -280,92 +519,25 @@ const fn carries_nlri(code: AttrCode) -> bool {
     matches!(code, AttrCode::MP_REACH_NLRI | AttrCode::MP_UNREACH_NLRI)
 }
 
-/// An MP_REACH_NLRI too short for its parts. If its family can be read and is not ours, nobody misses its routes.
 #[cold]
-fn short_mp_reach(met: &Met<'_>, ctx: &WireContext) -> Result<(), Reset> {
-    match mp::family(met.attr.value) {
-        Some((family, [_hop_len, ..])) if mp::shape(family, ctx).is_none() => Ok(()),
-        Some((_, [_hop_len, ..])) => Err(malformed_mp(Cause::NextHopLength, met)),
-        _ => Err(malformed_mp(Cause::AttributeLength, met)),
-    }
-}
-
-#[cold]
-fn malformed_mp(cause: Cause, met: &Met<'_>) -> Reset {
-    reset(cause, met.attr.code, ErrorCode::UPDATE_OPTIONAL, met.octets)
-}
-
-#[cold]
+#[inline(never)]
 fn malformed_nlri() -> Reset {
     Reset::new(Cause::Nlri, Notification::new(ErrorCode::UPDATE_NETWORK))
 }
 
 #[cold]
+#[inline(never)]
 fn section_overrun() -> Reset {
     Reset::new(Cause::SectionOverrun, Notification::new(ErrorCode::UPDATE_ATTRIBUTE_LIST))
 }
 
 /// A reset because of an attribute, whose octets go into the NOTIFICATION as far as they fit.
 #[cold]
+#[inline(never)]
 fn reset(cause: Cause, code: AttrCode, error: ErrorCode, octets: &[u8]) -> Reset {
     let octets = octets.get(..octets.len().min(4096 - 21)).unwrap_or(&[]);
     let answer = Some(Notification::with_data(error, octets));
     Reset { fault: Fault::new(cause, code, Remedy::Reset), answer }
-}
-
-/// Where the recognised attributes lie within the block.
-#[derive(Clone, Copy)]
-pub(super) struct Places([u16; 26]);
-
-impl Default for Places {
-    #[inline]
-    fn default() -> Self {
-        Places([Places::ABSENT; 26])
-    }
-}
-
-impl Places {
-    const ABSENT: u16 = 0xFFFF;
-    /// Seen, but not to be read. No attribute can start there: it would end beyond the longest message.
-    const DROPPED: u16 = 0xFFFE;
-
-    #[inline]
-    const fn index(code: AttrCode) -> usize {
-        match code {
-            AttrCode(1..=18) => code.0 as usize,
-            AttrCode::LARGE_COMMUNITIES => 19,
-            AttrCode::IPV6_EXT_COMMUNITIES => 20,
-            AttrCode::AIGP => 21,
-            AttrCode::LINK_STATE => 22,
-            AttrCode::BGPSEC_PATH => 23,
-            AttrCode::ONLY_TO_CUSTOMER => 24,
-            AttrCode::PREFIX_SID => 25,
-            _ => 0,
-        }
-    }
-
-    #[inline]
-    pub(super) fn get(&self, code: AttrCode) -> Option<usize> {
-        match self.0[Self::index(code)] {
-            Places::ABSENT | Places::DROPPED => None,
-            at => Some(usize::from(at)),
-        }
-    }
-
-    #[inline]
-    fn is_seen(&self, code: AttrCode) -> bool {
-        self.0[Self::index(code)] != Places::ABSENT
-    }
-
-    #[inline]
-    fn drop(&mut self, code: AttrCode) {
-        self.0[Self::index(code)] = Places::DROPPED;
-    }
-
-    #[inline]
-    fn keep(&mut self, code: AttrCode, at: usize) {
-        self.0[Self::index(code)] = at as u16;
-    }
 }
 
 /// A set of attribute codes.

@@ -73,11 +73,10 @@ pub(crate) fn read(body: &[u8], ctx: &WireContext) -> Result<Meaning, Refusal> {
         true => routes(octets, Family::IPV4_UNICAST, ctx).ok_or((3, 10)),
         false => Ok(Vec::new()),
     };
-    let (withdrawn_routes, nlri_routes) = (field(withdrawn)?, field(nlri)?);
     let (attrs, rest) = attributes(block);
     let mut worst = Remedy::None;
     let (mut kept, mut seen) = (Vec::<Attr>::new(), Vec::new());
-    let (mut mp_reach, mut mp_unreach) = (None, None);
+    let (mut mp_reach, mut mp_unreach, mut mp) = (None, None, Vec::new());
     let only_unreach = attrs.iter().all(|attr| attr.code == 15) && rest.is_empty();
     let alone = attrs.len() == 1 && rest.is_empty();
     let empty = attrs.is_empty() && rest.is_empty();
@@ -110,12 +109,7 @@ pub(crate) fn read(body: &[u8], ctx: &WireContext) -> Result<Meaning, Refusal> {
             worst = worst.max(Remedy::Withdraw);
         }
         match attr.code {
-            14 => {
-                let (found, remedy) = reach(&attr.value, ctx)?;
-                mp_reach = found;
-                worst = worst.max(remedy);
-            }
-            15 => mp_unreach = unreach(&attr.value, ctx)?,
+            14 | 15 => mp.push(attr),
             _ => match remedy_for(&attr, ctx) {
                 Remedy::None => kept.push(attr),
                 remedy => worst = worst.max(remedy),
@@ -131,6 +125,15 @@ pub(crate) fn read(body: &[u8], ctx: &WireContext) -> Result<Meaning, Refusal> {
     if !rest.is_empty() {
         worst = Remedy::Withdraw;
     }
+    if let Some(attr) = mp.iter().find(|attr| attr.code == 14) {
+        let (found, remedy) = reach(&attr.value, ctx)?;
+        mp_reach = found;
+        worst = worst.max(remedy);
+    }
+    if let Some(attr) = mp.iter().find(|attr| attr.code == 15) {
+        mp_unreach = unreach(&attr.value, ctx)?;
+    }
+    let (withdrawn_routes, nlri_routes) = (field(withdrawn)?, field(nlri)?);
     let announces_mp = mp_reach.as_ref().is_some_and(|(_, _, announces)| *announces);
     if !nlri.is_empty() || announces_mp {
         let has = |code: u8| kept.iter().any(|attr| attr.code == code);
