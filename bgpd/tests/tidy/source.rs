@@ -49,12 +49,11 @@ impl Source {
         paths.iter().map(|path| Source::parse(&relative(path), &read(path))).collect()
     }
 
-    /// The crate's directory, as `reflector` or `bgpd/lab`.
+    /// The crate's directory, as `reflector` or `bgpd/lab`: what stands before its `src`, `tests` or the like.
     pub(crate) fn package(&self) -> &str {
-        ["reflector/sim", "bgpd/lab", "bgp-proto", "reflector", "bgpd", "fuzz"]
-            .into_iter()
-            .find(|package| self.path.starts_with(&format!("{package}/")))
-            .unwrap_or_default()
+        let inside = ["/src/", "/tests/", "/benches/", "/examples/", "/fuzz_targets/"];
+        let end = inside.iter().filter_map(|directory| self.path.find(directory)).min();
+        &self.path[..end.unwrap_or(0)]
     }
 
     /// The module the file is, below its crate: `rib::attrs` for `src/rib/attrs.rs`; nothing for the crate's root and
