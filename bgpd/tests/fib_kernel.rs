@@ -29,17 +29,19 @@ impl Fib {
         Ok(Fib { handle: fib::spawn(config, events)?, inbox: RefCell::new(inbox) })
     }
 
-    fn want(&self, prefix: &str, hops: &[&str]) {
-        let hops = hops.iter().map(|addr| Hop { addr: addr.parse().unwrap(), weight: 1 }).collect();
-        self.desire(prefix, Some(FibRoute::Via(hops)));
+    fn want(&self, prefix: &str, hops: &[&str]) -> Result<()> {
+        let hops = hops.iter().map(|addr| hop(addr, 1)).collect::<Result<_>>()?;
+        self.desire(prefix, Some(FibRoute::Via(hops)))
     }
 
-    fn desire(&self, prefix: &str, route: Option<FibRoute>) {
-        self.handle.desire([FibChange { prefix: prefix.parse().unwrap(), route }]);
+    fn desire(&self, prefix: &str, route: Option<FibRoute>) -> Result<()> {
+        let prefix = prefix.parse().map_err(|error| anyhow!("{prefix}: {error}"))?;
+        self.handle.desire([FibChange { prefix, route }]);
+        Ok(())
     }
 
-    fn withdraw(&self, prefix: &str) {
-        self.desire(prefix, None);
+    fn withdraw(&self, prefix: &str) -> Result<()> {
+        self.desire(prefix, None)
     }
 
     fn sweep(&self) {
@@ -75,6 +77,10 @@ impl Fib {
     fn leave(self, leave: Leave) -> Result<()> {
         self.handle.leave(leave).blocking_recv().context("not told that it ended")
     }
+}
+
+fn hop(addr: &str, weight: u8) -> Result<Hop> {
+    Ok(Hop { addr: addr.parse()?, weight })
 }
 
 fn underlay() -> Result<()> {
@@ -163,21 +169,21 @@ fn a_route_is_in_the_kernel_at_once_and_goes_at_once() -> Result<()> {
         let fib = Fib::start(FibConfig::default())?;
         fib.event("start", |event| matches!(event, FibEvent::Resynced { .. }).then_some(()))?;
         let begin = Instant::now();
-        fib.want("10.1.0.0/24", &["192.0.2.2"]);
+        fib.want("10.1.0.0/24", &["192.0.2.2"])?;
         wait_routes("10.1.0.0/24", "10.1.0.0/24 via 192.0.2.2 dev eth0 proto bird metric 1024")?;
         ensure!(begin.elapsed() < INSTALL_MAX, "installed after {:?}", begin.elapsed());
-        fib.want("fd00:1::/64", &["fd00::2"]);
+        fib.want("fd00:1::/64", &["fd00::2"])?;
         wait_routes("fd00:1::/64", "fd00:1::/64 via fd00::2 dev eth0 proto bird metric 1024")?;
-        fib.desire("10.2.0.0/24", Some(FibRoute::Blackhole));
+        fib.desire("10.2.0.0/24", Some(FibRoute::Blackhole))?;
         wait_routes("10.2.0.0/24", "blackhole 10.2.0.0/24 proto bird metric 1024")?;
-        fib.desire("fd00:2::/64", Some(FibRoute::Blackhole));
+        fib.desire("fd00:2::/64", Some(FibRoute::Blackhole))?;
         wait_routes("fd00:2::/64", "blackhole fd00:2::/64 dev lo proto bird metric 1024")?;
         // An IPv4 route through an IPv6 neighbour (RFC 8950).
-        fib.want("10.3.0.0/24", &["fd00::3"]);
+        fib.want("10.3.0.0/24", &["fd00::3"])?;
         wait_routes("10.3.0.0/24", "10.3.0.0/24 via inet6 fd00::3 dev eth0 proto bird metric 1024")?;
         for prefix in ["10.1.0.0/24", "fd00:1::/64", "10.2.0.0/24", "fd00:2::/64", "10.3.0.0/24"] {
             fib.stands(prefix, State::Installed)?;
-            fib.withdraw(prefix);
+            fib.withdraw(prefix)?;
             wait_routes(prefix, "")?;
         }
         Ok(())
@@ -206,12 +212,12 @@ fn a_restart_adopts_what_is_right_and_sweeps_the_rest_when_told() -> Result<()> 
             _ => None,
         })?;
         ensure!(found == 8, "{found} adopted");
-        fib.want("10.1.0.0/24", &["192.0.2.2"]);
-        fib.want("10.2.0.0/24", &["192.0.2.3"]);
-        fib.want("10.4.0.0/24", &["192.0.2.4"]);
-        fib.want("10.5.0.0/24", &["192.0.2.2", "192.0.2.3"]);
-        fib.want("fd00:1::/64", &["fd00::2"]);
-        fib.want("fd00:3::/64", &["fd00::2", "fd00::3"]);
+        fib.want("10.1.0.0/24", &["192.0.2.2"])?;
+        fib.want("10.2.0.0/24", &["192.0.2.3"])?;
+        fib.want("10.4.0.0/24", &["192.0.2.4"])?;
+        fib.want("10.5.0.0/24", &["192.0.2.2", "192.0.2.3"])?;
+        fib.want("fd00:1::/64", &["fd00::2"])?;
+        fib.want("fd00:3::/64", &["fd00::2", "fd00::3"])?;
         wait_routes("10.2.0.0/24", "10.2.0.0/24 via 192.0.2.3 dev eth0 proto bird metric 1024")?;
         wait_routes("10.4.0.0/24", "10.4.0.0/24 via 192.0.2.4 dev eth0 proto bird metric 1024")?;
         for prefix in ["10.1.0.0/24", "10.5.0.0/24", "fd00:1::/64", "fd00:3::/64"] {
@@ -219,7 +225,7 @@ fn a_restart_adopts_what_is_right_and_sweeps_the_rest_when_told() -> Result<()> 
         }
         fib.stands("10.3.0.0/24", State::Leftover)?;
         // A withdrawal before the sweep deletes nothing that was there before the start.
-        fib.withdraw("10.1.0.0/24");
+        fib.withdraw("10.1.0.0/24")?;
         fib.stands("10.1.0.0/24", State::Leftover)?;
         let heard = monitor.mark()?;
         let expected = [
@@ -238,11 +244,11 @@ fn a_restart_adopts_what_is_right_and_sweeps_the_rest_when_told() -> Result<()> 
         // Again, ended and begun without one route event.
         fib.leave(Leave::Keep)?;
         let fib = Fib::start(FibConfig::default())?;
-        fib.want("10.2.0.0/24", &["192.0.2.3"]);
-        fib.want("10.4.0.0/24", &["192.0.2.4"]);
-        fib.want("10.5.0.0/24", &["192.0.2.2", "192.0.2.3"]);
-        fib.want("fd00:1::/64", &["fd00::2"]);
-        fib.want("fd00:3::/64", &["fd00::2", "fd00::3"]);
+        fib.want("10.2.0.0/24", &["192.0.2.3"])?;
+        fib.want("10.4.0.0/24", &["192.0.2.4"])?;
+        fib.want("10.5.0.0/24", &["192.0.2.2", "192.0.2.3"])?;
+        fib.want("fd00:1::/64", &["fd00::2"])?;
+        fib.want("fd00:3::/64", &["fd00::2", "fd00::3"])?;
         fib.sweep();
         for prefix in ["10.2.0.0/24", "10.4.0.0/24", "10.5.0.0/24", "fd00:1::/64", "fd00:3::/64"] {
             fib.stands(prefix, State::Installed)?;
@@ -263,7 +269,7 @@ fn what_others_delete_or_alter_is_repaired() -> Result<()> {
         fib.sweep();
         for (prefix, hop) in [("10.1.0.0/24", "192.0.2.2"), ("fd00:1::/64", "fd00::2")] {
             let right = format!("{prefix} via {hop} dev eth0 proto bird metric 1024");
-            fib.want(prefix, &[hop]);
+            fib.want(prefix, &[hop])?;
             wait_routes(prefix, &right)?;
             let begin = Instant::now();
             ip(&format!("route del {prefix}"))?;
@@ -274,7 +280,7 @@ fn what_others_delete_or_alter_is_repaired() -> Result<()> {
             fib.stands(prefix, State::Installed)?;
         }
         // Several paths: one of them taken out by hand, in IPv6 possible without the others.
-        fib.want("fd00:2::/64", &["fd00::2", "fd00::3"]);
+        fib.want("fd00:2::/64", &["fd00::2", "fd00::3"])?;
         let right = "fd00:2::/64 proto bird metric 1024 nexthop via fd00::2 dev eth0 weight 1 \
                      nexthop via fd00::3 dev eth0 weight 1";
         wait_routes("fd00:2::/64", right)?;
@@ -301,7 +307,7 @@ fn foreign_routes_are_never_touched() -> Result<()> {
             let foreign = format!("{prefix} via {other} dev eth0 proto static metric 1024");
             let dhcp = format!("{prefix} via {other} dev eth0 proto dhcp metric 512");
             ip(&format!("route add {foreign}"))?;
-            fib.want(prefix, &[hop]);
+            fib.want(prefix, &[hop])?;
             let report = fib.stands(prefix, State::Refused)?;
             let refusal = report.refusal.context("no reason")?;
             ensure!(refusal.cause == Cause::Taken && refusal.text.contains("static"), "{refusal:?}");
@@ -314,11 +320,11 @@ fn foreign_routes_are_never_touched() -> Result<()> {
             // A foreign route that takes our place keeps it.
             ip(&format!("route replace {foreign}"))?;
             fib.stands(prefix, State::Refused)?;
-            fib.want(prefix, &[hop, &other.replace('8', "3")]);
+            fib.want(prefix, &[hop, &other.replace('8', "3")])?;
             fib.stands(prefix, State::Refused)?;
             wait_routes(prefix, &format!("{dhcp}\n{foreign}"))?;
-            fib.withdraw(prefix);
-            fib.want("10.99.0.0/24", &["192.0.2.2"]);
+            fib.withdraw(prefix)?;
+            fib.want("10.99.0.0/24", &["192.0.2.2"])?;
             fib.stands("10.99.0.0/24", State::Installed)?;
             wait_routes(prefix, &format!("{dhcp}\n{foreign}"))?;
         }
@@ -335,8 +341,8 @@ fn routes_survive_a_link_that_bounces_and_an_address_that_moves() -> Result<()> 
         fib.handle.track("192.0.2.2".parse()?);
         let v4 = "10.1.0.0/24 via 192.0.2.2 dev eth0 proto bird metric 1024";
         let v6 = "fd00:1::/64 via fd00::2 dev eth0 proto bird metric 1024";
-        fib.want("10.1.0.0/24", &["192.0.2.2"]);
-        fib.want("fd00:1::/64", &["fd00::2"]);
+        fib.want("10.1.0.0/24", &["192.0.2.2"])?;
+        fib.want("fd00:1::/64", &["fd00::2"])?;
         wait_routes("10.1.0.0/24", v4)?;
         wait_routes("fd00:1::/64", v6)?;
         ip("link set eth0 down")?;
@@ -385,16 +391,15 @@ fn paths_come_and_go_by_one_replace() -> Result<()> {
                 }
             };
             for count in [1, 2, 3, 2, 1] {
-                fib.want(prefix, &hops[..count]);
+                fib.want(prefix, &hops[..count])?;
                 wait_routes(prefix, &right(&hops[..count]))?;
                 let heard = monitor.mark()?;
                 ensure!(heard.len() == 1 && !heard[0].starts_with("Deleted"), "{count}: {heard:#?}");
             }
         }
         // Weights reach the kernel.
-        let weighted = |addr: &str, weight| Hop { addr: addr.parse().unwrap(), weight };
-        let hops = vec![weighted("192.0.2.2", 30), weighted("192.0.2.3", 10)];
-        fib.desire("10.1.0.0/24", Some(FibRoute::Via(hops)));
+        let hops = vec![hop("192.0.2.2", 30)?, hop("192.0.2.3", 10)?];
+        fib.desire("10.1.0.0/24", Some(FibRoute::Via(hops)))?;
         let expected = "10.1.0.0/24 proto bird metric 1024 nexthop via 192.0.2.2 dev eth0 weight 3 \
                         nexthop via 192.0.2.3 dev eth0 weight 1";
         wait_routes("10.1.0.0/24", expected)
@@ -408,11 +413,11 @@ fn a_route_that_the_kernel_refuses_is_told_and_the_rest_installed() -> Result<()
         let fib = Fib::start(FibConfig::default())?;
         fib.sweep();
         // The broadcast address looks like a neighbour, and the kernel knows better.
-        fib.want("10.1.0.0/24", &["192.0.2.255"]);
-        fib.want("10.2.0.0/24", &["192.0.2.2"]);
-        fib.want("10.3.0.0/24", &["203.0.113.1"]);
-        fib.want("fd00:4::/64", &["192.0.2.2"]);
-        fib.want("0.0.0.0/0", &["192.0.2.2"]);
+        fib.want("10.1.0.0/24", &["192.0.2.255"])?;
+        fib.want("10.2.0.0/24", &["192.0.2.2"])?;
+        fib.want("10.3.0.0/24", &["203.0.113.1"])?;
+        fib.want("fd00:4::/64", &["192.0.2.2"])?;
+        fib.want("0.0.0.0/0", &["192.0.2.2"])?;
         wait_routes("10.2.0.0/24", "10.2.0.0/24 via 192.0.2.2 dev eth0 proto bird metric 1024")?;
         let refusal = fib.event("refusal", |event| match event {
             FibEvent::RouteJudged { refusal, .. } => refusal,
@@ -430,7 +435,7 @@ fn a_route_that_the_kernel_refuses_is_told_and_the_rest_installed() -> Result<()
             ensure!(refused >= 2, "{refused}");
             Ok(())
         })?;
-        fib.want("10.1.0.0/24", &["192.0.2.2"]);
+        fib.want("10.1.0.0/24", &["192.0.2.2"])?;
         fib.stands("10.1.0.0/24", State::Installed)?;
         fib.event("acquittal", |event| match event {
             FibEvent::RouteJudged { refusal: None, .. } => Some(()),
@@ -445,7 +450,7 @@ fn another_metric_or_table_moves_routes_without_a_hole() -> Result<()> {
         underlay()?;
         let fib = Fib::start(FibConfig::default())?;
         fib.sweep();
-        fib.want("10.1.0.0/24", &["192.0.2.2"]);
+        fib.want("10.1.0.0/24", &["192.0.2.2"])?;
         fib.stands("10.1.0.0/24", State::Installed)?;
         let monitor = Monitor::start()?;
         fib.handle.reconfigure(FibConfig { metric: 50, ..FibConfig::default() })?;
@@ -523,7 +528,7 @@ fn next_hops_are_followed_through_the_kernels_routes() -> Result<()> {
         ip("route del 203.0.113.0/28")?;
         expect("203.0.113.1", "eth0 via 192.0.2.7,192.0.2.8 metric 0 behind")?;
         // Our own routes are no way to a next hop.
-        fib.want("203.0.113.1/32", &["192.0.2.2"]);
+        fib.want("203.0.113.1/32", &["192.0.2.2"])?;
         fib.stands("203.0.113.1/32", State::Installed)?;
         ip("route del 203.0.113.0/24")?;
         expect("203.0.113.1", "eth0 via 192.0.2.9 metric 100 behind")?;
@@ -535,7 +540,7 @@ fn next_hops_are_followed_through_the_kernels_routes() -> Result<()> {
         let ifindex = fib::node_addresses()?.first().context("no address")?.ifindex;
         fib.handle.hint("fe80::2".parse()?, Some(ifindex));
         expect("fe80::2", "eth0 via fe80::2 metric 0 on link")?;
-        fib.want("fd00:1::/64", &["fe80::2"]);
+        fib.want("fd00:1::/64", &["fe80::2"])?;
         wait_routes("fd00:1::/64", "fd00:1::/64 via fe80::2 dev eth0 proto bird metric 1024")?;
         ip("link del eth0")?;
         expect("192.0.2.2", &none)?;
@@ -590,7 +595,7 @@ fn unprivileged() -> Result<()> {
     let fib = Fib::start(FibConfig::default())?;
     fib.handle.track("192.0.2.2".parse()?);
     for index in 0..100 {
-        fib.want(&format!("10.1.{index}.0/24"), &["192.0.2.2"]);
+        fib.want(&format!("10.1.{index}.0/24"), &["192.0.2.2"])?;
     }
     let (mut reached, mut refusals) = (false, Vec::new());
     fib.event("a next hop and a refusal", |event| {
@@ -637,12 +642,12 @@ fn many_routes_are_installed_changed_and_removed() -> Result<()> {
             println!("{what} {count}: {secs:.3} s, {:.0}/s, peak {}", f64::from(count) / secs, peak());
             Ok(())
         };
-        let via = |addr: &str| Some(FibRoute::Via(vec![Hop { addr: addr.parse().unwrap(), weight: 1 }]));
+        let via = |addr: &str| -> Result<_> { Ok(Some(FibRoute::Via(vec![hop(addr, 1)?]))) };
         let count = u64::from(count);
-        run("install", via("192.0.2.2"), &|totals| totals.states.installed == count)?;
+        run("install", via("192.0.2.2")?, &|totals| totals.states.installed == count)?;
         let shown = ip("route show proto bird")?.lines().count() as u64;
         ensure!(shown == count, "{shown} in the kernel");
-        run("replace", via("192.0.2.3"), &|totals| totals.replaced == count)?;
+        run("replace", via("192.0.2.3")?, &|totals| totals.replaced == count)?;
         run("remove", None, &|totals| totals.deleted == count)?;
         ensure!(ip("route show proto bird")?.is_empty());
         let totals = fib.handle.stats();
