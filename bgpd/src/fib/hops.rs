@@ -75,8 +75,10 @@ impl Hops {
             Touched::Nothing => {}
             Touched::Within(prefix) => self.reconsider(underlay, |addr, _| prefix.contains_addr(addr)),
             Touched::LinkUp(_) => self.refresh_all(underlay),
-            Touched::LinkDown(link) => self.reconsider(underlay, |_, way| goes_through(way, link.ifindex)),
-            Touched::Unnumbered(ifindex, was) => {
+            Touched::LinkDown { link, .. } => {
+                self.reconsider(underlay, |_, way| goes_through(way, link.ifindex));
+            }
+            Touched::Unnumbered { ifindex, addr: was, .. } => {
                 self.reconsider(underlay, |addr, way| addr == *was || goes_through(way, *ifindex));
             }
         }

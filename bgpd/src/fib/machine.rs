@@ -238,8 +238,8 @@ impl Machine {
     /// One notification that is not the echo of an operation of ours.
     pub(super) fn kernel_changed(&mut self, change: KernelChange, now: Instant) {
         let touched = match change {
-            KernelChange::RouteCame(route, arrival) => self.route_came(route, arrival, now),
-            KernelChange::RouteWent(route) => self.route_went(&route, now),
+            KernelChange::RouteCame(route, arrival) => self.route_came(route, arrival),
+            KernelChange::RouteWent(route) => self.route_went(&route),
             KernelChange::LinkCame(link) => self.underlay.link_came(link),
             KernelChange::LinkWent(ifindex) => self.underlay.link_went(ifindex),
             KernelChange::AddressCame(address) => self.underlay.address_came(&address),
@@ -254,10 +254,11 @@ impl Machine {
 
     /// Notifications were lost.
     pub(super) fn overrun(&mut self, now: Instant) {
+        self.plan.doubt = true;
         self.doubt(WalkCause::Overrun, now, Duration::ZERO);
     }
 
-    fn route_came(&mut self, route: KernelRoute, arrival: Arrival, now: Instant) -> Touched {
+    fn route_came(&mut self, route: KernelRoute, arrival: Arrival) -> Touched {
         if !self.concerns(&route) {
             return Touched::Nothing;
         }
@@ -266,11 +267,11 @@ impl Machine {
         let mut touched = Touched::Nothing;
         match (arrival, there) {
             (Arrival::Added, (0, 0)) => {}
-            // In IPv4 it lies beside; in IPv6 it became one more path of what was there.
-            (Arrival::Added, _) if prefix.version() == Version::V4 => {}
+            // Beside ours; of several foreign ones it is not said which is first, and in IPv6 they are now one.
+            (Arrival::Added, (_, 0)) if prefix.version() == Version::V4 => {}
             (Arrival::Replaced, (1, 0)) => self.plan.oust(&prefix, place),
             (Arrival::Replaced, (0, 1)) => touched = self.underlay.oust(&prefix, place),
-            (Arrival::Added | Arrival::Replaced, _) => self.doubt(WalkCause::Doubt, now, Duration::ZERO),
+            (Arrival::Added | Arrival::Replaced, _) => self.plan.doubt = true,
         }
         if self.plan.owns(&route) {
             self.plan.own_came(&route, arrival);
@@ -281,7 +282,7 @@ impl Machine {
         touched
     }
 
-    fn route_went(&mut self, route: &KernelRoute, now: Instant) -> Touched {
+    fn route_went(&mut self, route: &KernelRoute) -> Touched {
         if !self.concerns(route) {
             return Touched::Nothing;
         }
@@ -291,9 +292,7 @@ impl Machine {
         }
         let touched = self.underlay.route_went(route);
         self.plan.poke(&route.prefix);
-        if touched.is_none() && self.underlay.count_at(&route.prefix, route.place) > 0 {
-            self.doubt(WalkCause::Doubt, now, Duration::ZERO);
-        }
+        self.plan.doubt |= touched.is_none() && self.underlay.count_at(&route.prefix, route.place) > 0;
         touched.unwrap_or(Touched::Nothing)
     }
 
@@ -312,17 +311,22 @@ impl Machine {
                     self.doubt(WalkCause::Doubt, now, SETTLE);
                 }
             }
-            Touched::LinkDown(link) if self.in_use(link.ifindex) => {
-                self.plan.flushed(link.ifindex);
-                self.down.insert(link.ifindex);
-                self.links.insert(link.ifindex, (link.name.clone(), false));
-                self.doubt(WalkCause::Doubt, now, SETTLE);
+            Touched::LinkDown { link, flushed } => {
+                flushed.iter().for_each(|prefix| self.plan.poke(prefix));
+                if self.in_use(link.ifindex) {
+                    self.plan.flushed(link.ifindex);
+                    self.down.insert(link.ifindex);
+                    self.links.insert(link.ifindex, (link.name.clone(), false));
+                    self.doubt(WalkCause::Doubt, now, SETTLE);
+                }
             }
-            Touched::Unnumbered(ifindex, _) if self.in_use(*ifindex) => {
-                self.plan.flushed(*ifindex);
-                self.doubt(WalkCause::Doubt, now, SETTLE);
+            Touched::Unnumbered { ifindex, flushed, .. } => {
+                flushed.iter().for_each(|prefix| self.plan.poke(prefix));
+                if self.in_use(*ifindex) {
+                    self.plan.flushed(*ifindex);
+                    self.doubt(WalkCause::Doubt, now, SETTLE);
+                }
             }
-            Touched::LinkDown(_) | Touched::Unnumbered(..) => {}
         }
     }
 

@@ -40,8 +40,12 @@ mod hops;
 mod intern;
 mod machine;
 mod mailbox;
+#[cfg(test)]
+mod model;
 mod netlink;
 mod plan;
+#[cfg(test)]
+mod rate;
 mod refusal;
 mod resolve;
 mod stats;

@@ -81,10 +81,22 @@ pub(super) enum Touched {
     Within(Prefix),
     /// The way through an interface that came up.
     LinkUp(u32),
-    /// The way through an interface that can no longer be used, as it was before.
-    LinkDown(Link),
-    /// The IPv4 routes of an interface that lost its last IPv4 address, which was this.
-    Unnumbered(u32, IpAddr),
+    /// The way through an interface that can no longer be used.
+    LinkDown {
+        /// The interface as it was.
+        link: Link,
+        /// Prefixes of the IPv4 routes that went with it.
+        flushed: Vec<Prefix>,
+    },
+    /// The IPv4 routes of an interface that lost its last IPv4 address.
+    Unnumbered {
+        /// The interface.
+        ifindex: u32,
+        /// The address that it lost.
+        addr: IpAddr,
+        /// Prefixes of the routes that went with it.
+        flushed: Vec<Prefix>,
+    },
 }
 
 /// Interfaces, addresses and the routes of others.
@@ -237,10 +249,7 @@ impl Underlay {
         let (ifindex, up) = (link.ifindex, link.up);
         match self.links.insert(ifindex, link).filter(|old| old.up) {
             None if up => Touched::LinkUp(ifindex),
-            Some(old) if !up => {
-                self.flush_v4(ifindex);
-                Touched::LinkDown(old)
-            }
+            Some(old) if !up => Touched::LinkDown { link: old, flushed: self.flush_v4(ifindex) },
             Some(_) | None => Touched::Nothing,
         }
     }
@@ -248,8 +257,7 @@ impl Underlay {
     /// An interface went, with all that lay on it.
     pub(super) fn link_went(&mut self, ifindex: u32) -> Touched {
         let Some(old) = self.links.remove(&ifindex) else { return Touched::Nothing };
-        self.flush_v4(ifindex);
-        Touched::LinkDown(old)
+        Touched::LinkDown { link: old, flushed: self.flush_v4(ifindex) }
     }
 
     /// An address came.
@@ -276,8 +284,8 @@ impl Underlay {
             self.addresses.remove(&address.addr);
         }
         if address.addr.is_ipv4() && !self.is_numbered_v4(address.ifindex) {
-            self.flush_v4(address.ifindex);
-            return Touched::Unnumbered(address.ifindex, address.addr);
+            let (ifindex, addr) = (address.ifindex, address.addr);
+            return Touched::Unnumbered { ifindex, addr, flushed: self.flush_v4(ifindex) };
         }
         Touched::Within(Prefix::host(address.addr))
     }
@@ -287,18 +295,26 @@ impl Underlay {
         v4.any(|(_, held)| held.iter().any(|held| held.ifindex == ifindex))
     }
 
-    fn flush_v4(&mut self, ifindex: u32) {
+    fn flush_v4(&mut self, ifindex: u32) -> Vec<Prefix> {
+        self.retain(|prefix, route| prefix.version() != Version::V4 || !route.target.uses_only(ifindex))
+    }
+
+    /// Drops routes; the prefixes where some went.
+    fn retain(&mut self, keep: impl Fn(&Prefix, &Foreign) -> bool) -> Vec<Prefix> {
+        let mut gone = Vec::new();
         let lengths = &mut self.lengths;
         self.routes.retain(|prefix, routes| {
-            if prefix.version() == Version::V4 {
-                routes.retain(|route| !route.target.uses_only(ifindex));
+            let before = routes.len();
+            routes.retain(|route| keep(prefix, route));
+            if routes.len() != before {
+                gone.push(*prefix);
             }
-            let keep = !routes.is_empty();
-            if !keep {
+            if routes.is_empty() {
                 uncount(lengths, prefix);
             }
-            keep
+            !routes.is_empty()
         });
+        gone
     }
 
     fn enter(&mut self, route: KernelRoute) {
@@ -332,25 +348,25 @@ impl Underlay {
         self.links = links.into_iter().map(|link| (link.ifindex, link)).collect();
     }
 
-    /// A route of another protocol is there; whether that is news.
+    /// A route of another protocol is there; whether that is news. Of several to one prefix the kernel uses the first, so
+    /// their order becomes that of the walk.
     pub(super) fn walk_route(&mut self, route: KernelRoute) -> bool {
         let round = self.round;
-        let same = |old: &&mut Foreign| {
+        let same = |old: &Foreign| {
             old.place == route.place
                 && old.protocol == route.protocol
                 && old.target == route.target
                 && old.round != round
         };
-        match self.routes.get_mut(&route.prefix).and_then(|routes| routes.iter_mut().find(same)) {
-            Some(old) => {
-                old.round = round;
-                false
-            }
-            None => {
-                self.enter(route);
-                true
-            }
+        if let Some(routes) = self.routes.get_mut(&route.prefix)
+            && let Some(index) = routes.iter().position(same)
+        {
+            let old = routes.remove(index);
+            routes.push(Foreign { round, ..old });
+            return false;
         }
+        self.enter(route);
+        true
     }
 
     /// The walk is complete: what it did not meet is gone. The prefixes where something went.
@@ -361,21 +377,7 @@ impl Underlay {
             held.retain(|held| held.round == round);
             !held.is_empty()
         });
-        let mut gone = Vec::new();
-        let lengths = &mut self.lengths;
-        self.routes.retain(|prefix, routes| {
-            let before = routes.len();
-            routes.retain(|route| route.round == round);
-            if routes.len() != before {
-                gone.push(*prefix);
-            }
-            let keep = !routes.is_empty();
-            if !keep {
-                uncount(lengths, prefix);
-            }
-            keep
-        });
-        gone
+        self.retain(|_, route| route.round == round)
     }
 }
 

@@ -104,3 +104,42 @@ fn without_echoes(own_port: u32) -> [SockFilter; 4] {
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Result, ensure};
+    use lab::sandbox::isolated;
+    use lab::{here, shell};
+
+    use super::*;
+
+    #[test]
+    fn an_overrun_is_told_once_and_what_comes_later_is_heard() -> Result<()> {
+        isolated(here!(), &[], || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let _guard = runtime.enter();
+            let mut watch = Watch::open(0xffff_ffff)?;
+            watch.socket.socket_ref().set_rx_buf_sz(4096u32)?;
+            let flood = |verb: &str| {
+                let line = |index: u32| format!("route {verb} blackhole 10.1.{index}.0/24\n");
+                shell::ip_batch(&(0..200).map(line).collect::<String>())
+            };
+            flood("add")?;
+            let mut heard = 0;
+            let mut overruns = 0;
+            loop {
+                match watch.drain(|_| heard += 1)? {
+                    Heard::All => break,
+                    Heard::Some => {}
+                    Heard::Overrun => overruns += 1,
+                }
+            }
+            ensure!(overruns == 1 && heard < 200, "{overruns} overruns, {heard} heard");
+            shell::ip_batch("route del 10.1.7.0/24")?;
+            let mut last = None;
+            ensure!(watch.drain(|change| last = Some(change))? == Heard::All);
+            ensure!(matches!(&last, Some(KernelChange::RouteWent(_))), "{last:?}");
+            Ok(())
+        })
+    }
+}

@@ -540,3 +540,7 @@ fn patch_len(buf: &mut [u8], start: usize) {
         field.copy_from_slice(&len.to_ne_bytes());
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -6,8 +6,8 @@
 
 use bgp_proto::{Prefix, Version};
 
-use super::slot::Entry;
-use super::{Plan, State, lies_at};
+use super::slot::{Entry, Slot};
+use super::{Plan, State, enqueue, lies_at};
 use crate::fib::facts::{Arrival, KernelRoute, Place};
 use crate::fib::intern::Id;
 
@@ -30,7 +30,8 @@ impl Plan {
         let inherited =
             !self.rules.install || !self.swept[usize::from(route.prefix.version() == Version::V6)];
         let round = self.round;
-        let slot = self.slot(route.prefix);
+        let states = &mut self.states;
+        let slot = self.slots.entry(route.prefix).or_insert_with(|| Slot::new(states));
         let known = |old: &&mut Entry| (old.target, old.metric, old.mark) == (target, entry.metric, mark);
         if let Some(old) = slot.held.as_mut_slice().iter_mut().find(known) {
             old.round = round;
@@ -117,6 +118,11 @@ impl Plan {
         }
         self.doubt = false;
         self.lost = false;
+        for prefix in std::mem::take(&mut self.postponed) {
+            if let Some(slot) = self.slots.get_mut(&prefix) {
+                enqueue(&mut self.queue, &prefix, slot);
+            }
+        }
         concerned.len()
     }
 

@@ -70,8 +70,7 @@ impl Plan {
     fn judge(&mut self, prefix: Prefix, underlay: &Underlay, now: Instant, ops: &mut Vec<Op>) {
         let Some(slot) = self.slots.get_mut(&prefix) else { return };
         slot.queued = false;
-        let slot = &*slot;
-        let (held, inherited) = (slot.held.clone(), slot.inherited);
+        let (was, inherited, held) = (slot.state, slot.inherited, slot.held.clone());
         let goal = goal(&self.rules, &self.aims, &prefix, slot);
         let before = ops.len();
         let state = match goal {
@@ -88,8 +87,13 @@ impl Plan {
             }
         }
         let under_way = ops.len() > before && state != State::Installed;
-        self.set_state(&prefix, if under_way { State::Pending } else { state });
-        self.drop_if_empty(&prefix);
+        let state = if under_way { State::Pending } else { state };
+        if state != was {
+            self.set_state(&prefix, state);
+        }
+        if state == State::Idle {
+            self.drop_if_empty(&prefix);
+        }
     }
 
     /// The prefix should have this target.
@@ -113,6 +117,8 @@ impl Plan {
             let others = held.as_slice().iter().filter(|entry| !is_right(entry));
             match others.clone().next() {
                 Some(_) if waits => {}
+                // The right one may be gone, and the other all there is.
+                Some(_) if self.doubt => self.postpone(prefix),
                 Some(_) => ops.extend(others.map(|entry| self.deletion(prefix, entry, crowd > 1))),
                 None => self.acquit(&prefix, Goal::Target(target)),
             }
@@ -129,11 +135,18 @@ impl Plan {
             }
             return State::Refused;
         }
-        if let Some(value) = self.targets.value(target).cloned() {
+        if crowd > 0 && self.doubt {
+            self.postpone(prefix);
+        } else if let Some(value) = self.targets.value(target).cloned() {
             let action = if crowd == 0 { Action::Add(value) } else { Action::Replace(value) };
             ops.push(Op { prefix, place: home, protocol: self.rules.owner.protocol, action });
         }
         State::Pending
+    }
+
+    /// Judges the prefix again after the next walk.
+    fn postpone(&mut self, prefix: Prefix) {
+        self.postponed.insert(prefix);
     }
 
     /// Deletes what is held, unless it is inherited or leads where the wish wants to go.
@@ -166,16 +179,14 @@ impl Plan {
     /// What became of an operation.
     pub(in crate::fib) fn settle(&mut self, op: &Op, outcome: Outcome, now: Instant) {
         match (&op.action, outcome) {
-            (_, Outcome::Lost) => self.lost = true,
-            (_, Outcome::Refused(refusal)) if refusal.cause == Cause::NotPermitted => self.deny(refusal, now),
             (Action::Add(target) | Action::Replace(target), Outcome::Done) => {
-                self.denied = None;
-                self.entered(op, target);
+                return self.entered(op, target);
             }
             (Action::Delete(target), Outcome::Done | Outcome::Absent) => {
-                self.denied = None;
-                self.left(op, target.as_deref());
+                return self.left(op, target.as_deref());
             }
+            (_, Outcome::Lost) => self.lost = true,
+            (_, Outcome::Refused(refusal)) if refusal.cause == Cause::NotPermitted => self.deny(refusal, now),
             (Action::Add(_) | Action::Replace(_), Outcome::Absent) => {
                 self.refuse(op.prefix, Refusal::new(libc::ENOENT, None), Attempt::Put, Some(now));
             }
@@ -194,57 +205,56 @@ impl Plan {
                 self.refuse(op.prefix, refusal, Attempt::Delete, Some(now));
             }
         }
-        self.drop_if_empty(&op.prefix);
-        if let Some(slot) = self.slots.get_mut(&op.prefix)
-            && slot.state != State::Installed
-        {
+        if let Some(slot) = self.slots.get_mut(&op.prefix) {
             enqueue(&mut self.queue, &op.prefix, slot);
         }
     }
 
     /// The kernel took a route.
     fn entered(&mut self, op: &Op, target: &Target) {
-        let Some(id) = self.targets.find(target) else { return };
+        self.denied = None;
+        let (Some(id), Some(slot)) = (self.targets.find(target), self.slots.get_mut(&op.prefix)) else {
+            return;
+        };
         self.targets.retain(id);
         let (marks, place) = (&self.marks, op.place);
-        let Some(slot) = self.slots.get_mut(&op.prefix) else { return };
         let at_place = |entry: &Entry| lies_at(marks, entry, place);
         // Which of several is replaced is the kernel's choice.
         self.doubt |= slot.held.as_slice().iter().filter(|entry| at_place(entry)).count() > 1;
-        let mut found = false;
-        let ousted = slot.held.extract(|entry| {
-            let hit = !found && at_place(entry);
-            found |= hit;
-            hit
-        });
+        let ousted = slot.held.extract_first(at_place);
         slot.held.push(Entry { target: id, metric: place.metric, mark: self.mark, round: self.round });
-        let alone = slot.held.as_slice().len() == 1;
         let wanted = slot.want.and_then(|want| self.aims.get(want.index()));
-        if alone && matches!(wanted, Some(Aim::Target { id: aim, .. }) if *aim == id) {
+        let right = matches!(wanted, Some(Aim::Target { id: aim, .. }) if *aim == id);
+        if right && slot.held.as_slice().len() == 1 {
+            self.states.leaves(slot.state);
+            self.states.enters(State::Installed);
+            slot.state = State::Installed;
             self.acquit(&op.prefix, Goal::Target(id));
-            self.set_state(&op.prefix, State::Installed);
+        } else {
+            enqueue(&mut self.queue, &op.prefix, slot);
         }
-        for entry in ousted {
+        if let Some(entry) = ousted {
             self.targets.release(entry.target);
         }
     }
 
     /// The kernel let a route go.
     fn left(&mut self, op: &Op, target: Option<&Target>) {
+        self.denied = None;
         let id = target.and_then(|target| self.targets.find(target));
         let marks = &self.marks;
         let Some(slot) = self.slots.get_mut(&op.prefix) else { return };
-        let mut found = false;
-        let out = slot.held.extract(|entry| {
+        let out = slot.held.extract_first(|entry| {
             let ours = marks.get(usize::from(entry.mark)).is_some_and(|mark| mark.protocol == op.protocol);
-            let meant = ours && lies_at(marks, entry, op.place) && id.is_none_or(|id| id == entry.target);
-            let hit = !found && meant;
-            found |= hit;
-            hit
+            ours && lies_at(marks, entry, op.place) && id.is_none_or(|id| id == entry.target)
         });
-        for entry in out {
+        if slot.state != State::Installed && (slot.want.is_some() || !slot.held.is_empty()) {
+            enqueue(&mut self.queue, &op.prefix, slot);
+        }
+        if let Some(entry) = out {
             self.targets.release(entry.target);
         }
+        self.drop_if_empty(&op.prefix);
     }
 
     /// The prefix is refused from now on. `now`: tried again by the clock; without, only when something changes.

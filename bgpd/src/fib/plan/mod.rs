@@ -122,8 +122,11 @@ pub(super) struct Plan {
     states: States,
     /// Routes of ours that were found missing or altered by somebody.
     pub(super) repairs: u64,
-    /// What is held is not certain: walk through the kernel.
+    /// What lies where is not certain: walk through the kernel. Until then nothing is replaced, because a replace takes
+    /// whatever it finds; additions and deletions cannot touch what is not ours.
     pub(super) doubt: bool,
+    /// Prefixes that wait for the walk.
+    postponed: BTreeSet<Prefix>,
     /// Answers of the kernel were lost: as `doubt`, and nothing is done until the walk.
     pub(super) lost: bool,
 }
@@ -187,6 +190,7 @@ impl Plan {
             states: States::default(),
             repairs: 0,
             doubt: false,
+            postponed: BTreeSet::new(),
             lost: false,
         }
     }
@@ -235,13 +239,6 @@ impl Plan {
     fn home(&self, prefix: &Prefix) -> Place {
         Place::of(prefix.version(), self.rules.owner.table, self.rules.metric)
     }
-
-    fn slot(&mut self, prefix: Prefix) -> &mut Slot {
-        self.slots.entry(prefix).or_insert_with(|| {
-            self.states.enters(State::Pending);
-            Slot::default()
-        })
-    }
 }
 
 /// What is wanted.
@@ -265,12 +262,15 @@ impl Plan {
         if id.is_none() && !self.slots.contains_key(&prefix) {
             return;
         }
-        let old = std::mem::replace(&mut self.slot(prefix).want, id);
+        let states = &mut self.states;
+        let slot = self.slots.entry(prefix).or_insert_with(|| Slot::new(states));
+        let old = std::mem::replace(&mut slot.want, id);
+        if old != id {
+            enqueue(&mut self.queue, &prefix, slot);
+            forgive(&mut self.refused, &mut self.retries, &prefix);
+        }
         if let Some(old) = old {
             self.release_wish(old, hops);
-        }
-        if old != id {
-            self.poke(&prefix);
         }
     }
 

@@ -16,6 +16,14 @@ pub(in crate::fib) struct Slot {
     pub(super) inherited: bool,
 }
 
+impl Slot {
+    /// Nothing on either side, and counted.
+    pub(super) fn new(states: &mut States) -> Slot {
+        states.enters(State::default());
+        Slot::default()
+    }
+}
+
 /// A route of ours in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -68,29 +76,35 @@ impl Held {
         };
     }
 
-    /// Takes out the entries that are gone.
+    /// Takes out the first such entry.
+    pub(super) fn extract_first(&mut self, gone: impl FnMut(&Entry) -> bool) -> Option<Entry> {
+        let index = self.as_slice().iter().position(gone)?;
+        match std::mem::take(self) {
+            Held::None => None,
+            Held::One(entry) => Some(entry),
+            Held::Many(mut entries) => {
+                let entry = entries.remove(index);
+                *self = Held::of(entries);
+                Some(entry)
+            }
+        }
+    }
+
+    /// Takes out all such entries.
     pub(super) fn extract(&mut self, mut gone: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut out = Vec::new();
-        let mut keep = |entry: &Entry| {
-            let gone = gone(entry);
-            if gone {
-                out.push(*entry);
-            }
-            !gone
-        };
-        *self = match std::mem::take(self) {
-            Held::One(entry) if keep(&entry) => Held::One(entry),
-            Held::None | Held::One(_) => Held::None,
-            Held::Many(mut entries) => {
-                entries.retain(|entry| keep(entry));
-                match entries.as_slice() {
-                    [] => Held::None,
-                    [entry] => Held::One(*entry),
-                    _ => Held::Many(entries),
-                }
-            }
-        };
+        while let Some(entry) = self.extract_first(&mut gone) {
+            out.push(entry);
+        }
         out
+    }
+
+    fn of(entries: Vec<Entry>) -> Held {
+        match entries.as_slice() {
+            [] => Held::None,
+            [entry] => Held::One(*entry),
+            _ => Held::Many(entries),
+        }
     }
 }
 
