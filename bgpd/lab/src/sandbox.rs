@@ -1,6 +1,6 @@
 //! Namespaces of one's own: a process runs itself again under `unshare`, and there is nothing to clean up afterwards.
 //!
-//! The outer process starts `unshare` on its own executable with [`INSIDE`] set and keeps the writing end of the inner
+//! The outer process starts `unshare` on its own executable marked as inside and keeps the writing end of the inner
 //! one's standard input. The inner process is number 1 of a new PID namespace, mounts its own `/proc` and an empty
 //! `/run` (so `ip netns` writes nowhere else), and works. Three ways lead out and all end the same: the inner process
 //! ends, and with it the kernel kills every daemon and frees every namespace, link and mount.
