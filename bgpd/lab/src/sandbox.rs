@@ -112,7 +112,7 @@ pub fn work() -> Result<PathBuf> {
 /// Asks the kernel which namespaces it grants, by making some; the error says what stands in the way.
 pub fn grant() -> Result<Grant> {
     let wanted: &[Grant] = if is_root() { &[Grant::Root, Grant::User] } else { &[Grant::User] };
-    let mut refusal = String::new();
+    let mut refusals = Vec::new();
     for &grant in wanted {
         let mut probe = shell::command("unshare");
         probe.args(grant.flags()).args([
@@ -123,10 +123,10 @@ pub fn grant() -> Result<Grant> {
         ]);
         match shell::read(&mut probe) {
             Ok(_) => return Ok(grant),
-            Err(why) => refusal = format!("{why:#}"),
+            Err(why) => refusals.push(format!("{why:#}")),
         }
     }
-    bail!("this machine does not let us make network namespaces: {refusal}\n{}", remedy())
+    bail!("this machine does not let us make network namespaces:\n{}\n{}", refusals.join("\n"), remedy())
 }
 
 /// What an operator can do about a refused namespace, likeliest cause first.
