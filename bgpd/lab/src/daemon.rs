@@ -87,7 +87,8 @@ impl Daemon {
     /// Sends a signal by name, such as `HUP`.
     pub fn signal(&self, name: &str) -> Result<()> {
         self.alive()?;
-        shell::read(shell::command("kill").args([&format!("-{name}"), &self.pid().to_string()])).map(drop)
+        // The shell's own `kill`: the program of that name is in a package that may be missing.
+        shell::read(shell::command("sh").args(["-c", &format!("kill -{name} {}", self.pid())])).map(drop)
     }
 
     /// Waits for it to exit by itself.
