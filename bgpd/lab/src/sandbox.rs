@@ -338,4 +338,27 @@ mod tests {
         ensure!(error.contains("as intended"), "{error}");
         Ok(())
     }
+
+    #[test]
+    fn a_sandbox_ends_when_the_outer_process_is_gone() -> Result<()> {
+        if is_inside() {
+            say(&format!("outside {}", enter(LIFE_MAX)?));
+            loop {
+                thread::park();
+            }
+        }
+        let Ok(grant) = ready(&[]) else { return Ok(()) };
+        let (reader, writer) = io::pipe()?;
+        let mut command = command(grant, ["--exact", test_name(here!()), "--nocapture"])?;
+        let mut child = command.stdout(Stdio::null()).stderr(writer).spawn()?;
+        let mut lines = io::BufRead::lines(io::BufReader::new(reader));
+        let pid = lines.find_map(|line| Some(line.ok()?.strip_prefix("outside ")?.to_owned()));
+        let inner = PathBuf::from("/proc").join(pid.context("the inner process did not start")?);
+        ensure!(inner.exists(), "{} is not there", inner.display());
+        // What the kernel does to the descriptors of a process that was killed.
+        drop(child.stdin.take());
+        child.wait()?;
+        ensure!(!inner.exists(), "{} lives on", inner.display());
+        Ok(())
+    }
 }
