@@ -58,9 +58,12 @@ impl Cursor {
 
     /// Starts over, to tell everything again (RFC 2918), by a feed granted for that.
     pub fn restart(&mut self, feed: &Feed) {
-        self.known_through = self.known_through.max(self.at);
+        // Beyond where the run was granted, something may be superseded that the peer has heard: the run tells it
+        // again, so what takes it back must be told again too.
+        self.known_through = self.known_through.max(self.at).min(feed.initial);
         self.at = Seq::START;
         self.due = Some(feed.initial);
+        self.position = feed.position.clone();
     }
 
     /// Whether there is nothing left to take from `view`.
@@ -92,5 +95,55 @@ impl Cursor {
             self.due = None;
         }
         passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Run, SegmentBuilder};
+    use crate::ids::GroupId;
+    use bgp_proto::Family;
+
+    fn segment(at: u64, withdrawal: &[u8], announcement: &[u8]) -> Arc<crate::feed::Segment> {
+        let mut builder = SegmentBuilder::default();
+        builder.withdrawals(None, |out| out.extend_from_slice(withdrawal));
+        builder.announcements(None, |out| out.extend_from_slice(announcement));
+        Arc::new(builder.build(Seq(at - 1), Seq(at)))
+    }
+
+    fn feed(run: Run, view: &Arc<LogView>) -> Feed {
+        Feed {
+            family: Family::IPV4_UNICAST,
+            group: GroupId(1),
+            run,
+            position: Arc::new(Position::new(view.end())),
+            initial: view.end(),
+            prelude: Vec::new(),
+            view: view.clone(),
+        }
+    }
+
+    fn read(cursor: &mut Cursor, view: &LogView) -> Vec<u8> {
+        let mut heard = Vec::new();
+        while cursor.take(view, |octets| heard.extend_from_slice(&octets)) {}
+        heard
+    }
+
+    /// Found by the simulation: the run told the announcement again and not its withdrawal, which was taken as known.
+    #[test]
+    fn a_run_that_begins_late_tells_again_what_takes_back_what_it_tells() {
+        let mut segments = vec![segment(1, b"", b"A")];
+        let granted = Arc::new(LogView::new(segments.clone(), Seq(1)));
+        let mut cursor = Cursor::new(PeerId(1), &feed(Run::Initial, &granted));
+        assert_eq!(read(&mut cursor, &granted), b"A");
+        let again = feed(Run::Refresh, &granted);
+        segments.extend([segment(2, b"", b"X"), segment(3, b"x", b"")]);
+        let newer = LogView::new(segments, Seq(3));
+        assert_eq!(read(&mut cursor, &newer), b"Xx");
+        cursor.restart(&again);
+        assert_eq!(read(&mut cursor, &newer), b"AXx");
+        // The table waits for this run, not for what went before it.
+        assert_eq!(again.position.seq(), Seq(3));
     }
 }

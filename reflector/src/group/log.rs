@@ -162,7 +162,8 @@ impl Log {
         (position, self.view())
     }
 
-    /// A member's cursor will run over the log again.
+    /// A member's cursor will run over the log again. From now on only the progress of that run counts: until it
+    /// begins, the old cursor may pass tombstones of what the run will tell.
     pub(super) fn restart(
         &mut self,
         peer: PeerId,
@@ -170,7 +171,9 @@ impl Log {
     ) -> Option<(Arc<Position>, Arc<LogView>)> {
         let at = self.members.binary_search_by_key(&peer, |(p, _)| *p).ok()?;
         self.purify(store);
-        Some((self.members[at].1.clone(), self.view()))
+        let position = Arc::new(Position::new(self.members[at].1.seq()));
+        self.members[at].1 = position.clone();
+        Some((position, self.view()))
     }
 
     /// Rewrites the segments in which something is superseded.

@@ -1,7 +1,7 @@
 //! The log against its oracle: a naive Adj-RIB-Out per peer.
 //!
-//! Histories of decisions, seals, folds, reads of possibly stale views, refreshes and reconnects; in the end every
-//! peer has read everything, and must hold exactly what a naive implementation would have sent it: the best path
+//! Histories of decisions, seals, folds, reads of possibly stale views, refreshes that begin later than they were
+//! granted, and reconnects; in the end every peer has read everything, and must hold exactly what a naive implementation would have sent it: the best path
 //! of every prefix, unless it is its own.
 
 use bgp_proto::attr::Origin;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Group, GroupKey, LogKey, NextHopRule, PolicyChoice, Store};
-use crate::feed::{Cursor, LogView};
+use crate::feed::{Cursor, Feed, LogView};
 use crate::ids::{GroupId, PeerId};
 use crate::reflection::PeerKind;
 use crate::rib::{AttrTable, Rib};
@@ -30,6 +30,7 @@ enum Op {
     Publish { peer: u32 },
     Take { peer: u32 },
     Refresh { peer: u32 },
+    Begin { peer: u32 },
     Reconnect { peer: u32 },
 }
 
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => peer.clone().prop_map(|peer| Op::Publish { peer }),
         5 => peer.clone().prop_map(|peer| Op::Take { peer }),
         1 => peer.clone().prop_map(|peer| Op::Refresh { peer }),
+        2 => peer.clone().prop_map(|peer| Op::Begin { peer }),
         1 => peer.prop_map(|peer| Op::Reconnect { peer }),
     ]
 }
@@ -50,6 +52,8 @@ fn op() -> impl Strategy<Value = Op> {
 struct Receiver {
     cursor: Cursor,
     view: Arc<LogView>,
+    /// A refresh that was granted and has not begun.
+    granted: Option<Feed>,
     heard: BTreeMap<Prefix, u32>,
 }
 
@@ -100,7 +104,8 @@ impl World {
         let mut store = Store { attrs: &mut self.attrs, rib: &mut self.rib };
         let feed = self.group.join(PeerId(peer), &mut store);
         let cursor = Cursor::new(PeerId(peer), &feed);
-        self.receivers.insert(peer, Receiver { cursor, view: feed.view, heard: BTreeMap::new() });
+        self.receivers
+            .insert(peer, Receiver { cursor, view: feed.view, granted: None, heard: BTreeMap::new() });
     }
 
     fn key(&mut self, at: u8) -> LogKey {
@@ -138,10 +143,10 @@ impl World {
             Op::Refresh { peer } => {
                 let mut store = Store { attrs: &mut self.attrs, rib: &mut self.rib };
                 let feed = self.group.restart(PeerId(peer), &mut store).expect("a member");
-                self.receivers.entry(peer).and_modify(|r| {
-                    r.cursor.restart(&feed);
-                    r.view = feed.view;
-                });
+                self.receivers.entry(peer).and_modify(|r| r.granted = Some(feed));
+            }
+            Op::Begin { peer } => {
+                self.receivers.get_mut(&peer).map(begin);
             }
             Op::Reconnect { peer } => self.connect(peer),
         }
@@ -151,6 +156,7 @@ impl World {
     fn drain(&mut self) {
         self.apply(&Op::Seal);
         for peer in 1..=PEERS {
+            self.apply(&Op::Begin { peer });
             self.apply(&Op::Publish { peer });
             while self.receivers.get_mut(&peer).is_some_and(take) {}
         }
@@ -169,8 +175,16 @@ impl World {
     }
 }
 
+fn begin(receiver: &mut Receiver) {
+    let Some(feed) = receiver.granted.take() else { return };
+    receiver.cursor.restart(&feed);
+    if feed.view.end() >= receiver.view.end() {
+        receiver.view = feed.view;
+    }
+}
+
 fn take(receiver: &mut Receiver) -> bool {
-    let Receiver { cursor, view, heard } = receiver;
+    let Receiver { cursor, view, heard, .. } = receiver;
     let took = cursor.take(view, |octets| hear(heard, &octets));
     cursor.take_due(view);
     took
@@ -281,5 +295,21 @@ fn a_takeover_is_heard_though_the_entry_moved_to_the_tail_since() {
         Op::Best { prefix: 1, source: 1, med: 1 },
         Op::Seal,
         Op::Tidy,
+    ]);
+}
+
+#[test]
+fn a_refresh_that_begins_late_tells_again_what_takes_back_what_it_tells() {
+    run(&[
+        Op::Refresh { peer: 2 },
+        Op::Best { prefix: 1, source: 0, med: 0 },
+        Op::Seal,
+        Op::Publish { peer: 2 },
+        Op::Take { peer: 2 },
+        Op::NoBest { prefix: 1 },
+        Op::Seal,
+        Op::Publish { peer: 2 },
+        Op::Take { peer: 2 },
+        Op::Begin { peer: 2 },
     ]);
 }

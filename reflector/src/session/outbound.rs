@@ -82,7 +82,10 @@ impl Outbound {
 
     fn restart(&mut self, feed: Feed, mode: RefreshMode) {
         self.cursor.restart(&feed);
-        self.view = feed.view;
+        // The cursor may have read on since the run was granted.
+        if feed.view.end() >= self.view.end() {
+            self.view = feed.view;
+        }
         self.wish = Wish::None;
         if mode == RefreshMode::Enhanced {
             self.marks.end_of_refresh = Some(Due);

@@ -202,9 +202,10 @@ fn a_refresh_granted_during_the_first_run_leaves_both_marks() {
     let conn = bench.establish();
     let epoch = bench.epoch();
     bench.session.attach(epoch, [feed(V4, &messages(2))]);
-    bench.session.attach(epoch, [Feed { run: Run::Refresh, ..feed(V4, &messages(1)) }]);
+    bench.session.attach(epoch, [Feed { run: Run::Refresh, ..feed(V4, &messages(2)) }]);
     let expected = [
         Sent::Refresh(V4, RefreshKind::Begin),
+        Sent::Update,
         Sent::Update,
         Sent::EndOfRib(V4),
         Sent::Refresh(V4, RefreshKind::End),
