@@ -3,9 +3,9 @@
 //! A path that is not accepted is not kept, and the path that it replaces goes: the peer no longer offers it.
 //! Why it was not accepted is counted, and remembered for the last few prefixes.
 
-use bgp_proto::{AttrSet, Nlri, Prefix};
+use bgp_proto::{AttrSet, Family, Nlri, Prefix};
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::peers::Peer;
 use super::rejected::Rejected;
@@ -142,6 +142,35 @@ impl Table {
             }
         }
         removed
+    }
+
+    /// The prefix has become this node's own: paths that peers announced before need a rule that names it, which is
+    /// looked at when they announce them again.
+    pub(super) fn reconsider_own(&mut self, change: &RouteChange) {
+        let Some(at) = self.find_rib(change.family) else { return };
+        let Some(id) = self.ribs[at].find(&change.nlri) else { return };
+        let foreign = |c: &Candidate| c.peer != PeerId::LOCAL;
+        let sources: BTreeSet<PeerId> =
+            self.ribs[at].candidates(id).iter().filter(|c| foreign(c)).map(|c| c.peer).collect();
+        self.remove_candidates(at, id, foreign);
+        self.want_refresh(sources, change.family);
+    }
+
+    /// A prefix is this node's own no longer: peers whose paths were rejected as such may announce them again.
+    pub(super) fn reconsider_foreign(&mut self, family: Family) {
+        let turned_away = |p: &Peer| p.rejected().any(|(why, count)| why == Rejected::NotNamed && count > 0);
+        let sources: Vec<PeerId> =
+            self.peers.iter().filter(|(_, p)| turned_away(p)).map(|(id, _)| *id).collect();
+        self.want_refresh(sources, family);
+    }
+
+    fn want_refresh(&mut self, peers: impl IntoIterator<Item = PeerId>, family: Family) {
+        let carries = |id: &PeerId| {
+            let up = self.peers.get(id).and_then(|p| p.up.as_ref());
+            up.is_some_and(|up| up.families.contains(family))
+        };
+        let wanted = peers.into_iter().filter(carries).map(|peer| Notice::RefreshWanted { peer, family });
+        self.pending.notices.extend(wanted);
     }
 
     fn use_next_hop(&mut self, attrs: AttrId) {

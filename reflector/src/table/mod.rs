@@ -179,12 +179,16 @@ impl Table {
             nlri: Nlri::Prefix(origination.prefix),
             attrs: Some(0),
         };
-        if let Some(before) = self.originations.insert(origination.prefix, origination.clone())
-            && before.kernel != origination.kernel
-            && let Some(at) = self.find_rib(change.family)
-            && let Some(id) = self.ribs[at].find(&change.nlri)
-        {
-            self.ribs[at].mark(id);
+        match self.originations.insert(origination.prefix, origination.clone()) {
+            None => self.reconsider_own(&change),
+            Some(before) if before.kernel != origination.kernel => {
+                if let Some(at) = self.find_rib(change.family)
+                    && let Some(id) = self.ribs[at].find(&change.nlri)
+                {
+                    self.ribs[at].mark(id);
+                }
+            }
+            Some(_) => {}
         }
         self.routes(PeerId::LOCAL, &Routes { attrs: vec![attrs.build()], changes: vec![change] }, now);
     }
@@ -196,6 +200,7 @@ impl Table {
         }
         let nlri = Nlri::Prefix(prefix);
         let change = RouteChange { family: prefix.family(), path_id: PathId(0), nlri, attrs: None };
+        self.reconsider_foreign(change.family);
         self.routes(PeerId::LOCAL, &Routes { attrs: Vec::new(), changes: vec![change] }, now);
     }
 

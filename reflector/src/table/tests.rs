@@ -722,6 +722,50 @@ fn counters_tell_what_each_peer_gave_and_got() {
 }
 
 #[test]
+fn a_prefix_that_becomes_ours_or_no_longer_is_asks_for_what_others_announce() {
+    let mut world = World::new(Resolution::Kernel);
+    world.up(1, peer_config(PeerKind::NonClient), negotiated(1, 65001));
+    world.settle();
+    let block = prefix("10.9.0.0/24");
+    let theirs = attrs(1, &[]).local_pref(Some(200)).build();
+    let announce = |world: &mut World| {
+        let nlri = Nlri::Prefix(block);
+        let change = RouteChange { family: V4, path_id: PathId(0), nlri, attrs: Some(0) };
+        let routes = Routes { attrs: vec![theirs.clone()], changes: vec![change] };
+        world.table.routes(PeerId(1), &routes, Instant::EPOCH);
+        world.table.next_hop(IpAddr::V4(addr(1)), Reachability::Reachable { metric: 0 });
+        world.settle();
+    };
+    announce(&mut world);
+    let origination = Origination {
+        prefix: block,
+        communities: Vec::new(),
+        large_communities: Vec::new(),
+        local_pref: None,
+        med: None,
+        kernel: OwnRoute::Blackhole,
+    };
+    world.notices.clear();
+    world.table.originate(origination, Instant::EPOCH);
+    world.settle();
+    // However preferred theirs is.
+    assert_eq!(world.fib.get(&block), Some(&FibRoute::Blackhole));
+    let wanted = Notice::RefreshWanted { peer: PeerId(1), family: V4 };
+    assert_eq!(world.notices, std::slice::from_ref(&wanted));
+    announce(&mut world);
+    assert_eq!(world.fib.get(&block), Some(&FibRoute::Blackhole));
+    world.notices.clear();
+    world.table.retract(block, Instant::EPOCH);
+    world.settle();
+    assert_eq!(world.notices, [wanted]);
+    announce(&mut world);
+    assert_eq!(
+        world.fib.get(&block),
+        Some(&FibRoute::Via(vec![Hop { addr: IpAddr::V4(addr(1)), weight: 1 }]))
+    );
+}
+
+#[test]
 fn the_explanation_names_the_step_and_the_audience() {
     let mut world = World::reflector();
     world.announce(1, P, attrs(1, &[]).local_pref(Some(200)).build());
