@@ -1,3 +1,80 @@
-//! A simulated cluster.
+//! `sim --seed N --nodes N [--seeds COUNT]`: runs seeds, prints what they took, and stops at the first failure.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+struct Args {
+    seed: u64,
+    seeds: u64,
+    nodes: usize,
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks to people")]
+fn main() -> ExitCode {
+    let args = match parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("sim: {wrong}\nusage: sim [--seed N] [--seeds COUNT] [--nodes N]");
+            return ExitCode::from(2);
+        }
+    };
+    let next = AtomicU64::new(args.seed);
+    let end = args.seed.saturating_add(args.seeds);
+    let failed = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || failed.load(Ordering::Relaxed) > 0 {
+                        return;
+                    }
+                    match sim::run(seed, args.nodes) {
+                        Ok(done) => println!(
+                            "seed {seed}: {} nodes, {} sessions, {} faults, {} events, settled {:.0?} after the last",
+                            done.nodes, done.sessions, done.faults, done.steps, done.converged
+                        ),
+                        Err(failure) => {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            eprintln!(
+                                "{}FAILED: {}\nagain: sim --seed {seed} --nodes {} (commit {})",
+                                failure.trace,
+                                failure.what,
+                                args.nodes,
+                                commit()
+                            );
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{} passed, {failed} failed", args.seeds.saturating_sub(failed));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
+    let mut args = Args { seed: 0, seeds: 1, nodes: 60 };
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
+        let number: u64 = value.parse().map_err(|_| format!("{word} needs a number, not {value}"))?;
+        match word.as_str() {
+            "--seed" => args.seed = number,
+            "--seeds" => args.seeds = number,
+            "--nodes" => args.nodes = usize::try_from(number.min(10_000)).unwrap_or(10_000),
+            _ => return Err(format!("there is no {word}")),
+        }
+    }
+    Ok(args)
+}
+
+/// The commit that this was built from, as far as git knows.
+fn commit() -> String {
+    let asked = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let commit = asked.ok().filter(|out| out.status.success()).map(|out| out.stdout);
+    commit.map_or_else(|| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
+}

@@ -1,0 +1,104 @@
+//! A simulated cluster: real sessions and real tables of many nodes in one process, and a clock that jumps.
+//!
+//! A run is a function of its seed: [`topology`] draws who peers with whom, [`faults`] what goes wrong, [`world`] lets it
+//! happen, octet by octet through [`wire`], and [`check`] compares the end with a model that does not speak BGP. A run that
+//! fails prints its seed, and is kept as a test under the name of what it found.
+//!
+//! There is no wall clock to step here: neither machine knows one.
+
+pub mod check;
+pub mod faults;
+pub mod node;
+pub mod random;
+pub mod topology;
+pub mod trace;
+pub mod wire;
+pub mod world;
+
+use reflector::time::{Duration, Instant};
+
+use crate::random::Random;
+use crate::topology::Topology;
+use crate::world::World;
+
+/// How long after the last fault everything must be as the model says. Long enough for a hold time, a restart time and the
+/// longest back-off, one after the other.
+const SETTLED_AFTER: Duration = Duration::from_secs(330);
+/// How often bounds are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// A run that did not end as it should.
+#[derive(Debug)]
+pub struct Failure {
+    /// What was wrong.
+    pub what: String,
+    /// What happened before.
+    pub trace: String,
+}
+
+/// What a run took.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// Nodes.
+    pub nodes: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Faults.
+    pub faults: usize,
+    /// Events.
+    pub steps: u64,
+    /// When everything was as the model says, counted from the end of the last fault.
+    pub converged: Duration,
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, size: usize) -> Result<Summary, Failure> {
+    let mut random = Random::new(seed);
+    let topology = Topology::draw(size, &mut random);
+    let faults = faults::draw(&topology, &mut random);
+    let (nodes, sessions, count) = (topology.nodes.len(), topology.peerings.len(), faults.len());
+    let last = faults.iter().map(|(at, fault)| fault.end(*at)).max();
+    let calm = last.unwrap_or(Instant::EPOCH + faults::FAULTS_FROM);
+    let mut world = World::new(topology, faults, seed);
+    let deadline = calm + SETTLED_AFTER;
+    let mut converged = None;
+    while world.now < deadline {
+        world.run_until((world.now + LOOK_EVERY).min(deadline));
+        if let Some(what) = world.broken.take().or_else(|| check::check_bounds(&world)) {
+            return Err(failure(&world, what));
+        }
+        if world.now >= calm && converged.is_none() && check::check(&world).is_none() {
+            converged = Some(world.now - calm);
+        }
+    }
+    match (check::check(&world), converged) {
+        (None, Some(converged)) => {
+            Ok(Summary { nodes, sessions, faults: count, steps: world.steps, converged })
+        }
+        (wrong, _) => Err(failure(&world, wrong.unwrap_or_else(|| "did not settle".to_owned()))),
+    }
+}
+
+fn failure(world: &World, what: String) -> Failure {
+    Failure { what, trace: world.trace.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_clusters_settle() {
+        for seed in 0..20 {
+            if let Err(failure) = run(seed, 8) {
+                panic!("seed {seed}, 8 nodes: {}\n{}", failure.what, failure.trace);
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_is_a_function_of_its_seed() {
+        let steps = |_| run(3, 12).ok().map(|summary| summary.steps);
+        assert_eq!(steps(()), steps(()));
+    }
+}

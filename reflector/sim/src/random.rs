@@ -1,0 +1,60 @@
+//! Chance that repeats: everything a run draws comes from its seed.
+
+use reflector::time::Duration;
+
+/// A small pseudo-random generator (splitmix64).
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts from a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed ^ 0x5DEE_CE66_D153_1A2B)
+    }
+
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`; 0 if there is none.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.any() % (end.max(1) as u64)) as usize
+    }
+
+    /// A number from `from` to `to`, both included.
+    pub fn between(&mut self, from: usize, to: usize) -> usize {
+        from + self.below(to.saturating_sub(from) + 1)
+    }
+
+    /// Whether something of `percent` probability happens.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A span between two others, to the microsecond.
+    pub fn span(&mut self, from: Duration, to: Duration) -> Duration {
+        let micros = self.between(from.as_micros() as usize, to.as_micros() as usize);
+        Duration::from_micros(micros as u64)
+    }
+
+    /// One of them.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        items.get(self.below(items.len()))
+    }
+
+    /// Several of them, each at most once.
+    pub fn sample<T: Clone>(&mut self, items: &[T], count: usize) -> Vec<T> {
+        let mut left = items.to_vec();
+        let mut taken = Vec::new();
+        while taken.len() < count && !left.is_empty() {
+            let at = self.below(left.len());
+            taken.push(left.swap_remove(at));
+        }
+        taken
+    }
+}
