@@ -15,7 +15,7 @@ use reflector::events::{FibRoute, Hop};
 use super::facts::{Path, Place, TABLE_MAIN, Target};
 use super::machine::{FibConfig, Machine};
 use super::netlink::{BATCH, Requests};
-use super::plan::{Action, Op};
+use super::plan::{Action, Op, Token};
 use super::refusal::Outcome;
 
 const ROUTES: u32 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
@@ -40,11 +40,11 @@ fn routes_change_almost_as_fast_as_the_kernel_can() -> Result<()> {
         let mut machine = machine(&mut requests)?;
         let (mut bare, mut ours) = ([Duration::MAX; 3], [Duration::MAX; 3]);
         for _ in 0..ROUNDS {
-            for step in 0..STEPS.len() {
-                bare[step] = bare[step].min(bare_loop(&mut requests, &prefixes, step)?);
+            for (step, best) in bare.iter_mut().enumerate() {
+                *best = bare_loop(&mut requests, &prefixes, step)?.min(*best);
             }
-            for step in 0..STEPS.len() {
-                ours[step] = ours[step].min(whole_fib(&mut requests, &mut machine, &prefixes, step)?);
+            for (step, best) in ours.iter_mut().enumerate() {
+                *best = whole_fib(&mut requests, &mut machine, &prefixes, step)?.min(*best);
             }
         }
         let mut worst = f64::MAX;
@@ -88,7 +88,13 @@ fn bare_loop(requests: &mut Requests, prefixes: &[Prefix], step: usize) -> Resul
         _ => Action::Delete(None),
     };
     let place = Place { table: TABLE_MAIN, metric: 1024 };
-    let op = |prefix: &Prefix| Op { prefix: *prefix, place, protocol: 12, action: action.clone() };
+    let op = |prefix: &Prefix| Op {
+        prefix: *prefix,
+        place,
+        protocol: 12,
+        action: action.clone(),
+        token: Token::default(),
+    };
     let ops: Vec<Op> = prefixes.iter().map(op).collect();
     let mut outcomes = Vec::new();
     let begin = Instant::now();

@@ -55,12 +55,14 @@ fn oracle_gateway(prefix: &Prefix, gateway: IpAddr) -> RouteAttribute {
 /// The route as the other crate would write it.
 fn oracle(prefix: &Prefix, place: Place, protocol: u8, target: &Target) -> RouteMessage {
     let mut message = RouteMessage::default();
-    let mut header = RouteHeader::default();
-    header.address_family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    header.destination_prefix_length = prefix.len();
-    header.table = u8::try_from(place.table).unwrap_or(0);
-    header.protocol = RouteProtocol::from(protocol);
-    header.kind = if *target == Target::Blackhole { RouteType::BlackHole } else { RouteType::Unicast };
+    let mut header = RouteHeader {
+        address_family: if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: prefix.len(),
+        table: u8::try_from(place.table).unwrap_or(0),
+        protocol: RouteProtocol::from(protocol),
+        kind: if *target == Target::Blackhole { RouteType::BlackHole } else { RouteType::Unicast },
+        ..RouteHeader::default()
+    };
     message.attributes.push(RouteAttribute::Destination(prefix.addr().into()));
     if header.table == 0 {
         message.attributes.push(RouteAttribute::Table(place.table));

@@ -6,8 +6,9 @@
 
 use bgp_proto::{Prefix, Version};
 
-use super::slot::{Entry, Slot};
-use super::{Plan, State, enqueue, lies_at};
+use super::slot::Entry;
+use super::slots::SlotId;
+use super::{Plan, State, enqueue, forgive, lies_at};
 use crate::fib::facts::{Arrival, KernelRoute, Place};
 use crate::fib::intern::Id;
 
@@ -30,8 +31,8 @@ impl Plan {
         let inherited =
             !self.rules.install || !self.swept[usize::from(route.prefix.version() == Version::V6)];
         let round = self.round;
-        let states = &mut self.states;
-        let slot = self.slots.entry(route.prefix).or_insert_with(|| Slot::new(states));
+        let id = self.slots.find_or_make(route.prefix, &mut self.states);
+        let Some((id, slot)) = id.and_then(|id| Some((id, self.slots.get_mut(id)?))) else { return false };
         let known = |old: &&mut Entry| (old.target, old.metric, old.mark) == (target, entry.metric, mark);
         if let Some(old) = slot.held.as_mut_slice().iter_mut().find(known) {
             old.round = round;
@@ -40,7 +41,8 @@ impl Plan {
         }
         slot.held.push(entry);
         slot.inherited |= inherited;
-        self.poke(&route.prefix);
+        enqueue(&mut self.queue, id, slot);
+        forgive(&mut self.refused, &mut self.retries, &route.prefix);
         true
     }
 
@@ -51,7 +53,8 @@ impl Plan {
         let gone = |entry: &Entry| {
             Some(entry.target) == target && entry.metric == route.place.metric && entry.mark == mark
         };
-        if !self.drop_entries(&route.prefix, gone) {
+        let id = self.slots.find(&route.prefix);
+        if !id.is_some_and(|id| self.drop_entries(id, gone)) {
             // One path of a multipath route went, or an older state of it: only a walk tells which.
             self.doubt |= self.count_at(&route.prefix, route.place) > 0;
         }
@@ -60,12 +63,14 @@ impl Plan {
     /// A foreign route took the place of whatever lay there.
     pub(in crate::fib) fn oust(&mut self, prefix: &Prefix, place: Place) {
         let marks = self.marks.clone();
-        self.drop_entries(prefix, |entry| lies_at(&marks, entry, place));
+        if let Some(id) = self.slots.find(prefix) {
+            self.drop_entries(id, |entry| lies_at(&marks, entry, place));
+        }
     }
 
     /// How many routes of ours lie at a place.
     pub(in crate::fib) fn count_at(&self, prefix: &Prefix, place: Place) -> usize {
-        let Some(slot) = self.slots.get(prefix) else { return 0 };
+        let Some(slot) = self.slots.find(prefix).and_then(|id| self.slots.get(id)) else { return 0 };
         slot.held.as_slice().iter().filter(|entry| lies_at(&self.marks, entry, place)).count()
     }
 
@@ -76,15 +81,15 @@ impl Plan {
         if lost.is_empty() {
             return;
         }
-        let concerned: Vec<Prefix> = self
+        let concerned: Vec<SlotId> = self
             .slots
             .iter()
-            .filter(|(prefix, _)| prefix.version() == Version::V4)
+            .filter(|(_, slot)| slot.prefix.version() == Version::V4)
             .filter(|(_, slot)| slot.held.as_slice().iter().any(|entry| lost.contains(&entry.target)))
-            .map(|(prefix, _)| *prefix)
+            .map(|(id, _)| id)
             .collect();
-        for prefix in concerned {
-            self.drop_entries(&prefix, |entry| lost.contains(&entry.target));
+        for id in concerned {
+            self.drop_entries(id, |entry| lost.contains(&entry.target));
         }
     }
 
@@ -107,39 +112,36 @@ impl Plan {
     pub(in crate::fib) fn walk_ends(&mut self) -> usize {
         let round = self.round;
         let missed = |entry: &Entry| entry.round != round;
-        let concerned: Vec<Prefix> = self
+        let concerned: Vec<SlotId> = self
             .slots
             .iter()
             .filter(|(_, slot)| slot.held.as_slice().iter().any(missed))
-            .map(|(prefix, _)| *prefix)
+            .map(|(id, _)| id)
             .collect();
-        for prefix in &concerned {
-            self.drop_entries(prefix, missed);
+        for id in &concerned {
+            self.drop_entries(*id, missed);
         }
         self.doubt = false;
         self.lost = false;
         for prefix in std::mem::take(&mut self.postponed) {
-            if let Some(slot) = self.slots.get_mut(&prefix) {
-                enqueue(&mut self.queue, &prefix, slot);
-            }
+            self.poke(&prefix);
         }
         concerned.len()
     }
 
     /// Takes entries out because somebody else took them away; whether there were any.
-    fn drop_entries(&mut self, prefix: &Prefix, gone: impl FnMut(&Entry) -> bool) -> bool {
-        let Some(slot) = self.slots.get_mut(prefix) else { return false };
+    fn drop_entries(&mut self, id: SlotId, gone: impl FnMut(&Entry) -> bool) -> bool {
+        let Some(slot) = self.slots.get_mut(id) else { return false };
         let out = slot.held.extract(gone);
         if out.is_empty() {
             return false;
         }
-        if slot.state == State::Installed {
-            self.repairs += 1;
-        }
+        self.repairs += u64::from(slot.state == State::Installed);
+        enqueue(&mut self.queue, id, slot);
+        forgive(&mut self.refused, &mut self.retries, &slot.prefix);
         for entry in out {
             self.targets.release(entry.target);
         }
-        self.poke(prefix);
         true
     }
 }

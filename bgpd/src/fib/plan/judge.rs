@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bgp_proto::{Prefix, Version};
 
 use super::slot::{Entry, Held};
-use super::{Action, Aim, Attempt, Goal, Op, Plan, Refused, State, enqueue, goal, lies_at};
+use super::slots::SlotId;
+use super::{Action, Aim, Attempt, Goal, Op, Plan, Refused, State, Token, enqueue, goal, lies_at};
 use crate::fib::facts::{Place, Target};
 use crate::fib::intern::Id;
 use crate::fib::refusal::{Cause, Outcome, Refusal};
@@ -30,9 +31,9 @@ impl Plan {
             None => max,
         };
         while ops.len() < max
-            && let Some(prefix) = self.queue.pop_front()
+            && let Some(id) = self.queue.pop_front()
         {
-            self.judge(prefix, underlay, now, ops);
+            self.judge(id, underlay, now, ops);
         }
     }
 
@@ -53,8 +54,9 @@ impl Plan {
             if let Some(refused) = self.refused.get_mut(&prefix) {
                 refused.retry_at = None;
             }
-            if let Some(slot) = self.slots.get_mut(&prefix) {
-                enqueue(&mut self.queue, &prefix, slot);
+            let Some(id) = self.slots.find(&prefix) else { continue };
+            if let Some(slot) = self.slots.get_mut(id) {
+                enqueue(&mut self.queue, id, slot);
             }
         }
     }
@@ -67,124 +69,116 @@ impl Plan {
         [retry, probe].into_iter().flatten().min()
     }
 
-    fn judge(&mut self, prefix: Prefix, underlay: &Underlay, now: Instant, ops: &mut Vec<Op>) {
-        let Some(slot) = self.slots.get_mut(&prefix) else { return };
+    fn judge(&mut self, id: SlotId, underlay: &Underlay, now: Instant, ops: &mut Vec<Op>) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
         slot.queued = false;
-        let (was, inherited, held) = (slot.state, slot.inherited, slot.held.clone());
-        let goal = goal(&self.rules, &self.aims, &prefix, slot);
+        let was = slot.state;
+        let case = Case { id, prefix: slot.prefix, held: slot.held.clone(), inherited: slot.inherited };
+        let goal = goal(&self.rules, &self.aims, slot);
         let before = ops.len();
         let state = match goal {
-            Goal::Target(target) => self.pursue(prefix, target, &held, inherited, underlay, now, ops),
-            Goal::Nothing if inherited && !held.is_empty() => State::Leftover,
+            Goal::Target(target) => self.pursue(&case, target, underlay, now, ops),
+            Goal::Nothing if case.inherited && !case.held.is_empty() => State::Leftover,
             Goal::Nothing => State::Idle,
             Goal::Unresolved(_) => State::Unresolved,
             Goal::Protected => State::Protected,
         };
-        if !matches!(goal, Goal::Target(_)) && !self.waits(&prefix, now) {
-            self.vacate(prefix, &held, inherited, None, ops);
+        if !matches!(goal, Goal::Target(_)) && !self.waits(&case.prefix, now) {
+            self.vacate(&case, None, ops);
             if ops.len() == before {
-                self.acquit(&prefix, goal);
+                self.acquit(&case.prefix, goal);
             }
         }
         let under_way = ops.len() > before && state != State::Installed;
         let state = if under_way { State::Pending } else { state };
-        if state != was {
-            self.set_state(&prefix, state);
+        if state != was
+            && let Some(slot) = self.slots.get_mut(id)
+        {
+            slot.enter(state, &mut self.states);
         }
         if state == State::Idle {
-            self.drop_if_empty(&prefix);
+            self.drop_if_empty(id);
         }
     }
 
     /// The prefix should have this target.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one slot, taken apart")]
     fn pursue(
         &mut self,
-        prefix: Prefix,
+        case: &Case,
         target: Id,
-        held: &Held,
-        inherited: bool,
         underlay: &Underlay,
         now: Instant,
         ops: &mut Vec<Op>,
     ) -> State {
-        let home = self.home(&prefix);
-        let at_home = |entry: &&Entry| self.place_of(&prefix, entry) == home;
-        let crowd = held.as_slice().iter().filter(at_home).count();
-        let is_right = |entry: &Entry| entry.target == target && entry.mark == self.mark && at_home(&entry);
+        let (prefix, home) = (case.prefix, self.home(&case.prefix));
+        let entries = case.held.as_slice();
+        let at_home = |entry: &Entry| lies_at(&self.marks, entry, home);
+        let crowd = entries.iter().filter(|entry| at_home(entry)).count();
+        let is_right = |entry: &Entry| entry.target == target && entry.mark == self.mark && at_home(entry);
         let waits = self.waits(&prefix, now);
-        if held.as_slice().iter().any(is_right) {
-            let others = held.as_slice().iter().filter(|entry| !is_right(entry));
+        if entries.iter().any(is_right) {
+            let others = entries.iter().filter(|entry| !is_right(entry));
             match others.clone().next() {
                 Some(_) if waits => {}
                 // The right one may be gone, and the other all there is.
-                Some(_) if self.doubt => self.postpone(prefix),
-                Some(_) => ops.extend(others.map(|entry| self.deletion(prefix, entry, crowd > 1))),
+                Some(_) if self.doubt => self.postponed.extend([prefix]),
+                Some(_) => ops.extend(others.map(|entry| self.deletion(case, entry))),
                 None => self.acquit(&prefix, Goal::Target(target)),
             }
             return State::Installed;
         }
         if let Some(owner) = underlay.owner(&prefix, home) {
             self.refuse(prefix, Refusal::taken_by(owner.protocol), Attempt::Put, None);
-            self.vacate(prefix, held, inherited, Some(target), ops);
+            self.vacate(case, Some(target), ops);
             return State::Refused;
         }
         if waits {
             if self.refused.get(&prefix).is_some_and(Refused::is_final) {
-                self.vacate(prefix, held, inherited, Some(target), ops);
+                self.vacate(case, Some(target), ops);
             }
             return State::Refused;
         }
         if crowd > 0 && self.doubt {
-            self.postpone(prefix);
+            self.postponed.insert(prefix);
         } else if let Some(value) = self.targets.value(target).cloned() {
             let action = if crowd == 0 { Action::Add(value) } else { Action::Replace(value) };
-            ops.push(Op { prefix, place: home, protocol: self.rules.owner.protocol, action });
+            let token = Token { slot: case.id, target: Some(target) };
+            ops.push(Op { prefix, place: home, protocol: self.rules.owner.protocol, action, token });
         }
         State::Pending
     }
 
-    /// Judges the prefix again after the next walk.
-    fn postpone(&mut self, prefix: Prefix) {
-        self.postponed.insert(prefix);
-    }
-
     /// Deletes what is held, unless it is inherited or leads where the wish wants to go.
-    fn vacate(&self, prefix: Prefix, held: &Held, inherited: bool, keep: Option<Id>, ops: &mut Vec<Op>) {
-        if inherited {
+    fn vacate(&self, case: &Case, keep: Option<Id>, ops: &mut Vec<Op>) {
+        if case.inherited {
             return;
         }
-        let entries = held.as_slice();
-        let unwanted = entries.iter().filter(|entry| Some(entry.target) != keep);
-        ops.extend(unwanted.map(|entry| {
-            let place = self.place_of(&prefix, entry);
-            let crowd = entries.iter().filter(|other| self.place_of(&prefix, other) == place).count();
-            self.deletion(prefix, entry, crowd > 1)
-        }));
+        let unwanted = case.held.as_slice().iter().filter(|entry| Some(entry.target) != keep);
+        ops.extend(unwanted.map(|entry| self.deletion(case, entry)));
     }
 
-    /// In IPv6 a deletion always names the paths: without, it would take along those that somebody added to the route.
-    fn deletion(&self, prefix: Prefix, entry: &Entry, crowded: bool) -> Op {
-        let exact = crowded || prefix.version() == Version::V6;
+    /// The target is named where several routes of ours lie at the place, and always in IPv6: without, the kernel would
+    /// take along the paths that somebody added to the route.
+    fn deletion(&self, case: &Case, entry: &Entry) -> Op {
+        let place = self.place_of(&case.prefix, entry);
+        let crowd = case.held.as_slice().iter().filter(|other| lies_at(&self.marks, other, place)).count();
+        let exact = crowd > 1 || case.prefix.version() == Version::V6;
         let target = self.targets.value(entry.target).filter(|target| exact && ***target != Target::Other);
         let mark = self.marks.get(usize::from(entry.mark)).unwrap_or(&self.rules.owner);
         Op {
-            prefix,
-            place: self.place_of(&prefix, entry),
+            prefix: case.prefix,
+            place,
             protocol: mark.protocol,
             action: Action::Delete(target.cloned()),
+            token: Token { slot: case.id, target: Some(entry.target) },
         }
     }
 
     /// What became of an operation.
     pub(in crate::fib) fn settle(&mut self, op: &Op, outcome: Outcome, now: Instant) {
         match (&op.action, outcome) {
-            (Action::Add(target) | Action::Replace(target), Outcome::Done) => {
-                return self.entered(op, target);
-            }
-            (Action::Delete(target), Outcome::Done | Outcome::Absent) => {
-                return self.left(op, target.as_deref());
-            }
+            (Action::Add(_) | Action::Replace(_), Outcome::Done) => return self.entered(op),
+            (Action::Delete(_), Outcome::Done | Outcome::Absent) => return self.left(op),
             (_, Outcome::Lost) => self.lost = true,
             (_, Outcome::Refused(refusal)) if refusal.cause == Cause::NotPermitted => self.deny(refusal, now),
             (Action::Add(_) | Action::Replace(_), Outcome::Absent) => {
@@ -205,33 +199,30 @@ impl Plan {
                 self.refuse(op.prefix, refusal, Attempt::Delete, Some(now));
             }
         }
-        if let Some(slot) = self.slots.get_mut(&op.prefix) {
-            enqueue(&mut self.queue, &op.prefix, slot);
+        if let Some(slot) = self.slots.get_mut(op.token.slot) {
+            enqueue(&mut self.queue, op.token.slot, slot);
         }
     }
 
     /// The kernel took a route.
-    fn entered(&mut self, op: &Op, target: &Target) {
+    fn entered(&mut self, op: &Op) {
         self.denied = None;
-        let (Some(id), Some(slot)) = (self.targets.find(target), self.slots.get_mut(&op.prefix)) else {
-            return;
-        };
-        self.targets.retain(id);
+        let Token { slot: id, target } = op.token;
+        let (Some(target), Some(slot)) = (target, self.slots.get_mut(id)) else { return };
+        self.targets.retain(target);
         let (marks, place) = (&self.marks, op.place);
         let at_place = |entry: &Entry| lies_at(marks, entry, place);
         // Which of several is replaced is the kernel's choice.
         self.doubt |= slot.held.as_slice().iter().filter(|entry| at_place(entry)).count() > 1;
         let ousted = slot.held.extract_first(at_place);
-        slot.held.push(Entry { target: id, metric: place.metric, mark: self.mark, round: self.round });
+        slot.held.push(Entry { target, metric: place.metric, mark: self.mark, round: self.round });
         let wanted = slot.want.and_then(|want| self.aims.get(want.index()));
-        let right = matches!(wanted, Some(Aim::Target { id: aim, .. }) if *aim == id);
+        let right = matches!(wanted, Some(Aim::Target { id: aim, .. }) if *aim == target);
         if right && slot.held.as_slice().len() == 1 {
-            self.states.leaves(slot.state);
-            self.states.enters(State::Installed);
-            slot.state = State::Installed;
-            self.acquit(&op.prefix, Goal::Target(id));
+            slot.enter(State::Installed, &mut self.states);
+            self.acquit(&op.prefix, Goal::Target(target));
         } else {
-            enqueue(&mut self.queue, &op.prefix, slot);
+            enqueue(&mut self.queue, id, slot);
         }
         if let Some(entry) = ousted {
             self.targets.release(entry.target);
@@ -239,22 +230,26 @@ impl Plan {
     }
 
     /// The kernel let a route go.
-    fn left(&mut self, op: &Op, target: Option<&Target>) {
+    fn left(&mut self, op: &Op) {
         self.denied = None;
-        let id = target.and_then(|target| self.targets.find(target));
+        let Token { slot: id, target } = op.token;
         let marks = &self.marks;
-        let Some(slot) = self.slots.get_mut(&op.prefix) else { return };
-        let out = slot.held.extract_first(|entry| {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        let meant = |entry: &Entry| {
             let ours = marks.get(usize::from(entry.mark)).is_some_and(|mark| mark.protocol == op.protocol);
-            ours && lies_at(marks, entry, op.place) && id.is_none_or(|id| id == entry.target)
-        });
+            ours && lies_at(marks, entry, op.place)
+        };
+        // Of several with this mark the kernel took one of its own choice, if none was named.
+        let several = slot.held.as_slice().iter().filter(|entry| meant(entry)).count() > 1;
+        self.doubt |= several && op.action == Action::Delete(None);
+        let out = slot.held.extract_first(|entry| meant(entry) && Some(entry.target) == target);
         if slot.state != State::Installed && (slot.want.is_some() || !slot.held.is_empty()) {
-            enqueue(&mut self.queue, &op.prefix, slot);
+            enqueue(&mut self.queue, id, slot);
         }
         if let Some(entry) = out {
             self.targets.release(entry.target);
         }
-        self.drop_if_empty(&op.prefix);
+        self.drop_if_empty(id);
     }
 
     /// The prefix is refused from now on. `now`: tried again by the clock; without, only when something changes.
@@ -298,24 +293,24 @@ impl Plan {
             Some(Refused { refusal, attempt: Attempt::Put, attempts: attempts.saturating_add(1), retry_at });
     }
 
-    fn set_state(&mut self, prefix: &Prefix, state: State) {
-        let Some(slot) = self.slots.get_mut(prefix) else { return };
-        if slot.state != state {
-            self.states.leaves(slot.state);
-            self.states.enters(state);
-            slot.state = state;
-        }
-    }
-
-    fn drop_if_empty(&mut self, prefix: &Prefix) {
-        let Some(slot) = self.slots.get(prefix) else { return };
+    fn drop_if_empty(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get(id) else { return };
         if slot.want.is_some() || !slot.held.is_empty() || slot.queued {
             return;
         }
+        let prefix = slot.prefix;
         self.states.leaves(slot.state);
-        self.slots.remove(prefix);
-        self.acquit(prefix, Goal::Nothing);
+        self.slots.remove(id);
+        self.acquit(&prefix, Goal::Nothing);
     }
+}
+
+/// One slot under judgement.
+struct Case {
+    id: SlotId,
+    prefix: Prefix,
+    held: Held,
+    inherited: bool,
 }
 
 fn backoff(attempts: u32) -> Duration {

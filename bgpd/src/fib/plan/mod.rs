@@ -39,10 +39,12 @@ mod held;
 mod judge;
 mod report;
 mod slot;
+mod slots;
 
 pub use report::{HeldRoute, RouteReport};
 use slot::{Entry, Slot};
 pub use slot::{State, States};
+use slots::{SlotId, Slots};
 
 /// Which routes go where. Part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,15 @@ pub(super) struct Op {
     pub(super) place: Place,
     pub(super) protocol: u8,
     pub(super) action: Action,
+    /// How the plan finds what this is about.
+    pub(super) token: Token,
+}
+
+/// A slot, and the number of the target that the operation puts or deletes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Token {
+    slot: SlotId,
+    target: Option<Id>,
 }
 
 /// What to do.
@@ -106,9 +117,11 @@ pub(super) struct Plan {
     /// unless the rules changed since.
     marks: Vec<Ownership>,
     mark: u8,
-    slots: HashMap<Prefix, Slot>,
-    queue: VecDeque<Prefix>,
+    slots: Slots,
+    /// Slots to be judged.
+    queue: VecDeque<SlotId>,
     wishes: Interner<Wish>,
+    last_wish: Option<Id>,
     /// What each wish comes to with the next hops of now, by the wish's number.
     aims: Vec<Aim>,
     targets: Interner<Target>,
@@ -176,9 +189,10 @@ impl Plan {
             rules,
             marks,
             mark: 0,
-            slots: HashMap::new(),
+            slots: Slots::default(),
             queue: VecDeque::new(),
             wishes: Interner::default(),
+            last_wish: None,
             aims: Vec::new(),
             targets: Interner::default(),
             swept: [false; 2],
@@ -258,15 +272,15 @@ impl Plan {
                 Wish::Via(hops.into_boxed_slice())
             }
         });
-        let id = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
-        if id.is_none() && !self.slots.contains_key(&prefix) {
-            return;
-        }
-        let states = &mut self.states;
-        let slot = self.slots.entry(prefix).or_insert_with(|| Slot::new(states));
-        let old = std::mem::replace(&mut slot.want, id);
-        if old != id {
-            enqueue(&mut self.queue, &prefix, slot);
+        let want = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
+        let id = match want {
+            Some(_) => self.slots.find_or_make(prefix, &mut self.states),
+            None => self.slots.find(&prefix),
+        };
+        let Some((id, slot)) = id.and_then(|id| Some((id, self.slots.get_mut(id)?))) else { return };
+        let old = std::mem::replace(&mut slot.want, want);
+        if old != want {
+            enqueue(&mut self.queue, id, slot);
             forgive(&mut self.refused, &mut self.retries, &prefix);
         }
         if let Some(old) = old {
@@ -275,8 +289,11 @@ impl Plan {
     }
 
     fn acquire_wish(&mut self, wish: Wish, hops: &mut Hops, underlay: &Underlay) -> Option<Id> {
-        if let Some(id) = self.wishes.find(&wish) {
+        // Neighbouring routes mostly want the same.
+        let same = |id: &Id| self.wishes.value(*id).is_some_and(|last| **last == wish);
+        if let Some(id) = self.last_wish.filter(same).or_else(|| self.wishes.find(&wish)) {
             self.wishes.retain(id);
+            self.last_wish = Some(id);
             return Some(id);
         }
         for hop in wish.hops() {
@@ -342,15 +359,17 @@ impl Plan {
 
     /// Judges a prefix again, refused or not: something about it changed.
     pub(super) fn poke(&mut self, prefix: &Prefix) {
-        let Some(slot) = self.slots.get_mut(prefix) else { return };
-        enqueue(&mut self.queue, prefix, slot);
-        forgive(&mut self.refused, &mut self.retries, prefix);
+        let Some(id) = self.slots.find(prefix) else { return };
+        if let Some(slot) = self.slots.get_mut(id) {
+            enqueue(&mut self.queue, id, slot);
+            forgive(&mut self.refused, &mut self.retries, prefix);
+        }
     }
 
     fn poke_where(&mut self, concerned: impl Fn(&Slot) -> bool) {
-        for (prefix, slot) in self.slots.iter_mut().filter(|(_, slot)| concerned(slot)) {
-            enqueue(&mut self.queue, prefix, slot);
-            forgive(&mut self.refused, &mut self.retries, prefix);
+        for (id, slot) in self.slots.iter_mut().filter(|(_, slot)| concerned(slot)) {
+            enqueue(&mut self.queue, id, slot);
+            forgive(&mut self.refused, &mut self.retries, &slot.prefix);
         }
     }
 
@@ -360,11 +379,10 @@ impl Plan {
             return;
         }
         self.swept[usize::from(version == Version::V6)] = true;
-        let queue = &mut self.queue;
-        for (prefix, slot) in &mut self.slots {
-            if prefix.version() == version && slot.inherited {
+        for (id, slot) in self.slots.iter_mut() {
+            if slot.prefix.version() == version && slot.inherited {
                 slot.inherited = false;
-                enqueue(queue, prefix, slot);
+                enqueue(&mut self.queue, id, slot);
             }
         }
     }
@@ -372,10 +390,10 @@ impl Plan {
     /// Nothing is wanted any more and nothing is kept: the daemon takes its routes with it.
     pub(super) fn leave(&mut self, hops: &mut Hops) {
         let mut wants = Vec::new();
-        for (prefix, slot) in &mut self.slots {
+        for (id, slot) in self.slots.iter_mut() {
             wants.extend(slot.want.take());
             slot.inherited = false;
-            enqueue(&mut self.queue, prefix, slot);
+            enqueue(&mut self.queue, id, slot);
         }
         for id in wants {
             self.release_wish(id, hops);
@@ -383,16 +401,16 @@ impl Plan {
     }
 }
 
-fn goal(rules: &Rules, aims: &[Aim], prefix: &Prefix, slot: &Slot) -> Goal {
+fn goal(rules: &Rules, aims: &[Aim], slot: &Slot) -> Goal {
     let Some(want) = slot.want else { return Goal::Nothing };
     if !rules.install {
         return Goal::Nothing;
     }
-    if rules.protect.contains(prefix) {
+    if rules.protect.contains(&slot.prefix) {
         return Goal::Protected;
     }
     match aims.get(want.index()) {
-        Some(Aim::Target { v4_only: true, .. }) if prefix.version() == Version::V6 => {
+        Some(Aim::Target { v4_only: true, .. }) if slot.prefix.version() == Version::V6 => {
             Goal::Unresolved(Unresolved::WrongFamily)
         }
         Some(Aim::Target { id, .. }) => Goal::Target(*id),
@@ -429,10 +447,10 @@ fn combine(list: &[Hop], hops: &Hops, paths_max: usize) -> Result<Target, Unreso
     if paths.is_empty() { Err(reason) } else { Ok(Target::via(paths, paths_max)) }
 }
 
-fn enqueue(queue: &mut VecDeque<Prefix>, prefix: &Prefix, slot: &mut Slot) {
+fn enqueue(queue: &mut VecDeque<SlotId>, id: SlotId, slot: &mut Slot) {
     if !slot.queued {
         slot.queued = true;
-        queue.push_back(*prefix);
+        queue.push_back(id);
     }
 }
 

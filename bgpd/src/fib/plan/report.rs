@@ -60,7 +60,7 @@ impl Plan {
 
     /// One prefix, if there is anything to say of it.
     pub(in crate::fib) fn report(&self, prefix: &Prefix) -> Option<RouteReport> {
-        self.slots.get(prefix).map(|slot| self.report_slot(prefix, slot))
+        self.slots.find(prefix).and_then(|id| self.slots.get(id)).map(|slot| self.report_slot(slot))
     }
 
     /// Prefixes in order, at most `max` of those after the given one.
@@ -70,14 +70,15 @@ impl Plan {
             Bound::Excluded(after) => **prefix > after,
             Bound::Included(_) | Bound::Unbounded => true,
         };
-        let mut prefixes: Vec<Prefix> = self.slots.keys().filter(beyond).copied().collect();
+        let mut prefixes: Vec<Prefix> =
+            self.slots.iter().map(|(_, slot)| slot.prefix).filter(|prefix| beyond(&prefix)).collect();
         prefixes.sort_unstable();
         prefixes.truncate(max);
         prefixes.iter().filter_map(|prefix| self.report(prefix)).collect()
     }
 
-    fn report_slot(&self, prefix: &Prefix, slot: &Slot) -> RouteReport {
-        let goal = goal(&self.rules, &self.aims, prefix, slot);
+    fn report_slot(&self, slot: &Slot) -> RouteReport {
+        let (prefix, goal) = (&slot.prefix, goal(&self.rules, &self.aims, slot));
         let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &**wish {
             Wish::Blackhole => FibRoute::Blackhole,
             Wish::Via(hops) => FibRoute::Via(hops.to_vec()),

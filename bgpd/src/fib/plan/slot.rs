@@ -1,10 +1,13 @@
 //! What the plan keeps of one prefix, made small: a node may have a million of them.
 
+use bgp_proto::Prefix;
+
 use super::super::intern::Id;
 
 /// Both sides of one prefix.
-#[derive(Debug, Default)]
-pub(in crate::fib) struct Slot {
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) prefix: Prefix,
     /// The wish, if there is one.
     pub(super) want: Option<Id>,
     /// Routes of ours in the kernel.
@@ -18,9 +21,17 @@ pub(in crate::fib) struct Slot {
 
 impl Slot {
     /// Nothing on either side, and counted.
-    pub(super) fn new(states: &mut States) -> Slot {
-        states.enters(State::default());
-        Slot::default()
+    pub(super) fn new(prefix: Prefix, states: &mut States) -> Slot {
+        let state = State::default();
+        states.enters(state);
+        Slot { prefix, want: None, held: Held::None, state, queued: false, inherited: false }
+    }
+
+    /// Stands otherwise from now on.
+    pub(super) fn enter(&mut self, state: State, states: &mut States) {
+        states.leaves(self.state);
+        states.enters(state);
+        self.state = state;
     }
 }
 
@@ -178,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
+        assert!(size_of::<Option<Slot>>() <= 56, "{}", size_of::<Slot>());
         assert_eq!(size_of::<Entry>(), 12);
     }
 
