@@ -40,16 +40,14 @@ mod hops;
 mod intern;
 mod machine;
 mod mailbox;
-#[cfg(test)]
-mod model;
 mod netlink;
 mod plan;
-#[cfg(test)]
-mod rate;
 mod refusal;
 mod resolve;
 mod stats;
 mod task;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wire;
 

@@ -542,5 +542,4 @@ fn patch_len(buf: &mut [u8], start: usize) {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use reflector::events::{FibRoute, Hop};
 
-use super::facts::{Path, Place, Target};
-use super::machine::{FibConfig, Machine};
-use super::refusal::Outcome;
+use crate::fib::facts::{Path, Place, Target};
+use crate::fib::machine::{FibConfig, Machine};
+use crate::fib::refusal::Outcome;
 
 mod kernel;
 

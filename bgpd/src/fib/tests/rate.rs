@@ -1,5 +1,5 @@
 //! How fast routes go in, change and go out: the FIB beside a bare loop that writes prepared batches to the same socket, in
-//! the same namespace and run, taking turns. `cargo test --release -p bgpd --lib fib::rate -- --nocapture` inside a sandbox
+//! the same namespace and run, taking turns. `cargo test --release -p bgpd --lib fib::tests::rate -- --nocapture` inside a sandbox
 //! prints it; without optimisation only the counts are checked, not the ratio.
 
 use std::net::Ipv4Addr;
@@ -12,11 +12,11 @@ use lab::sandbox::isolated;
 use lab::{here, shell};
 use reflector::events::{FibRoute, Hop};
 
-use super::facts::{Path, Place, TABLE_MAIN, Target};
-use super::machine::{FibConfig, Machine};
-use super::netlink::{BATCH, Requests};
-use super::plan::{Action, Op, Token};
-use super::refusal::Outcome;
+use crate::fib::facts::{Path, Place, TABLE_MAIN, Target};
+use crate::fib::machine::{FibConfig, Machine};
+use crate::fib::netlink::{BATCH, Requests};
+use crate::fib::plan::{Action, Op, Token};
+use crate::fib::refusal::Outcome;
 
 const ROUTES: u32 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 const ROUNDS: usize = 5;
