@@ -162,8 +162,19 @@ fn edits(set: &desired::Set) -> Vec<Edit> {
     edits
 }
 
+/// What this speaker says of its own restart (RFC 4724 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnRestart {
+    /// It has no forwarding state from before: it is new, or forwards nothing.
+    Fresh,
+    /// It has just come back, and the kernel kept its routes.
+    Restarting,
+    /// It is up, and forwards.
+    Steady,
+}
+
 /// What a session needs to know.
-pub(super) fn session(peer: &Peer, desired: &Desired) -> session::Config {
+fn session(peer: &Peer, desired: &Desired, own: OwnRestart) -> session::Config {
     let mut config = session::Config::new(peer.local_asn, desired.router_id, peer.asn);
     config.connect = match peer.role {
         ConnectRole::Active => session::Connect::Active,
@@ -181,22 +192,35 @@ pub(super) fn session(peer: &Peer, desired: &Desired) -> session::Config {
     config.restart = peer.graceful_restart.map(|restart_time| session::Restart {
         restart_time,
         families: peer.families,
-        forwarding: FamilySet::EMPTY,
-        phase: session::RestartPhase::Normal,
+        forwarding: match own {
+            OwnRestart::Fresh => FamilySet::EMPTY,
+            OwnRestart::Restarting | OwnRestart::Steady => peer.families,
+        },
+        phase: match own {
+            OwnRestart::Restarting => session::RestartPhase::Restarting,
+            OwnRestart::Fresh | OwnRestart::Steady => session::RestartPhase::Normal,
+        },
         notification: session::NotificationRestart::On,
     });
     config
 }
 
 /// What a peer's task needs to know.
-pub(super) fn spec(id: PeerId, name: &str, addr: IpAddr, peer: &Peer, desired: &Desired) -> PeerSpec {
+pub(super) fn spec(
+    id: PeerId,
+    name: &str,
+    addr: IpAddr,
+    peer: &Peer,
+    desired: &Desired,
+    own: OwnRestart,
+) -> PeerSpec {
     PeerSpec {
         id,
         name: name.to_owned(),
         addr,
         port: peer.port,
         local_addr: peer.local_address,
-        session: session(peer, desired),
+        session: session(peer, desired, own),
         secret: peer.password.clone(),
         ttl_security: peer.ttl_security,
     }

@@ -20,7 +20,7 @@ mod reload;
 mod startup;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +39,7 @@ use crate::clock::Clock;
 use crate::config::Desired;
 use crate::control::Ask;
 use crate::control::protocol::View;
-use crate::fib::{self, FibEvent, FibHandle};
+use crate::fib::{self, FibEvent, FibHandle, WalkCause};
 use crate::log;
 use crate::net;
 use compile::Entries;
@@ -52,6 +52,8 @@ pub const INBOX_MAX: usize = 1024;
 const TURN_MAX: usize = 256;
 /// How long after a change the logs are tidied.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
+/// How long the start waits to see what the kernel has.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Something that the core is told.
 #[derive(Debug)]
@@ -92,7 +94,16 @@ pub struct Core {
     net: net::Net<Input>,
     fib: Option<FibHandle>,
     inbox: mpsc::Sender<Input>,
+    /// Until it is over, nothing that the kernel kept goes.
     startup: Option<Startup>,
+    /// Until it is over, a speaker that restarts tells nobody anything.
+    deferral: Option<Startup>,
+    /// What the kernel kept is to go as soon as the way to every next hop is known.
+    is_sweep_due: bool,
+    /// Routes of ours that the kernel had when this process started.
+    adopted: usize,
+    /// Peers that are told nothing before the start is over.
+    held: BTreeSet<PeerId>,
     /// Prefixes of a former identity's kernel routes, to go at the end of the start unless wanted again.
     orphans: Vec<Prefix>,
     places: kernel::SharedPlaces,
@@ -124,6 +135,10 @@ impl Core {
             fib: None,
             inbox,
             startup: None,
+            deferral: None,
+            is_sweep_due: false,
+            adopted: 0,
+            held: BTreeSet::new(),
             orphans: Vec::new(),
             places: kernel::SharedPlaces::default(),
             log,
@@ -135,8 +150,10 @@ impl Core {
 
     /// Runs until [`Input::Exit`].
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Input>, mut asks: mpsc::Receiver<Ask>) {
-        self.begin();
+        self.start_fib();
         let mut turn = Vec::with_capacity(TURN_MAX);
+        self.first_look(&mut inbox, &mut turn).await;
+        self.begin();
         loop {
             let deadline = self.deadline();
             let timer = async {
@@ -167,15 +184,41 @@ impl Core {
         }
     }
 
-    /// Starts the kernel's side, own routes and sessions.
+    /// Waits a moment for what the kernel has of ours: whether this is a restart is said in every OPEN. What else
+    /// arrives meanwhile is left for the first turn.
+    async fn first_look(&mut self, inbox: &mut mpsc::Receiver<Input>, turn: &mut Vec<Input>) {
+        if self.fib.is_none() {
+            return;
+        }
+        let look = async {
+            while let Some(input) = inbox.recv().await {
+                match input {
+                    Input::Fib(FibEvent::Resynced { cause: WalkCause::Start, found, .. }) => return found,
+                    Input::Fib(event @ FibEvent::Unavailable(_)) => {
+                        turn.push(Input::Fib(event));
+                        return 0;
+                    }
+                    other => turn.push(other),
+                }
+            }
+            0
+        };
+        self.adopted = tokio::time::timeout(FIRST_LOOK, look).await.unwrap_or(0);
+        if self.adopted > 0 {
+            info!(routes = self.adopted, "back again: the kernel kept our routes");
+        }
+    }
+
+    /// Starts own routes and sessions.
     fn begin(&mut self) {
         let now = self.clock.now();
-        self.start_fib();
         let own: Vec<_> =
             self.desired.originate.iter().map(|(prefix, own)| compile::origination(*prefix, own)).collect();
         for origination in own {
             self.table.originate(origination, now);
         }
+        let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
+        self.deferral = Some(Startup::new(now, patience, []));
         let peers: Vec<_> = self.desired.peers.values().cloned().collect();
         for peer in &peers {
             self.add_peer(peer);
@@ -183,8 +226,8 @@ impl Core {
         if let Err(error) = self.net.open() {
             error!(%error, "not listening there");
         }
-        let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
         self.startup = Some(Startup::new(now, patience, self.peers.keys().copied()));
+        self.deferral = Some(Startup::new(now, patience, self.peers.keys().copied()));
         self.commit();
         info!(
             asn = self.desired.asn.0,
@@ -205,7 +248,8 @@ impl Core {
 
     fn deadline(&self) -> Option<Instant> {
         let startup = self.startup.as_ref().and_then(Startup::deadline);
-        [self.table.deadline(), startup, self.tidy_at].into_iter().flatten().min()
+        let deferral = self.deferral.as_ref().and_then(Startup::deadline);
+        [self.table.deadline(), startup, deferral, self.tidy_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -219,8 +263,12 @@ impl Core {
         }
         if self.startup.as_ref().is_some_and(|s| s.is_over(now)) {
             self.startup = None;
+            self.is_sweep_due = true;
             info!("initial routes are in");
-            self.sweep();
+        }
+        if self.deferral.as_ref().is_some_and(|d| d.is_over(now)) {
+            self.deferral = None;
+            self.release_held();
         }
     }
 
@@ -249,6 +297,10 @@ impl Core {
         self.publish(advanced);
         for notice in notices {
             self.on_notice(notice);
+        }
+        if self.is_sweep_due && !self.table.has_unknown_next_hops() {
+            self.is_sweep_due = false;
+            self.sweep();
         }
     }
 
@@ -341,8 +393,8 @@ impl Core {
 
     /// Closes sessions, deals with the kernel's routes, answers.
     async fn exit(self, done: oneshot::Sender<()>) {
-        let stop = if self.leaves_gracefully() { Stop::Leave } else { Stop::Exit };
-        self.net.close(&stop).await;
+        let words = self.last_words();
+        self.net.close(|addr| words.get(&addr).cloned().unwrap_or(Stop::Exit)).await;
         if let (Some(fib), Some(kernel)) = (&self.fib, &self.desired.kernel) {
             let leave = if kernel.keep_on_exit { fib::Leave::Keep } else { fib::Leave::Remove };
             // A closed channel says as well that it has ended.

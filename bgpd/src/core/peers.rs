@@ -1,5 +1,6 @@
 //! Peers as the core keeps them: configured ones, and those that came through a listen range.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::answers::Name;
+use super::compile::OwnRestart;
 use super::startup::Ending;
 use super::{Core, compile};
 use crate::config::desired::{self, Remote};
@@ -59,7 +61,8 @@ impl Core {
         let id = PeerId(self.next_peer);
         let table = compile::peer(config, &self.desired, &mut self.entries);
         self.table.set_peer(id, table);
-        let handle = self.net.spawn(compile::spec(id, &name, addr, config, &self.desired));
+        let handle =
+            self.net.spawn(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
         self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None });
         id
     }
@@ -84,8 +87,8 @@ impl Core {
             self.net.remove(peer.addr, stop);
         }
         self.table.remove_peer(id);
-        if let Some(startup) = &mut self.startup {
-            startup.forget(id);
+        for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
+            start.forget(id);
         }
         self.drop_unused_groups();
     }
@@ -101,7 +104,7 @@ impl Core {
                 peer.name.clone_from(&config.name);
             }
             let (name, addr) = (peer.name.clone(), peer.addr);
-            self.net.configure(compile::spec(id, &name, addr, config, &self.desired));
+            self.net.configure(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
             let table = compile::peer(config, &self.desired, &mut self.entries);
             let feeds = self.table.set_peer(id, table);
             self.attach(id, feeds);
@@ -154,14 +157,24 @@ impl Core {
         let own = self.own_addrs(local.ip(), negotiated.families);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         info!(peer = %peer.name, addr = %remote, asn = negotiated.peer_asn.0, hold = negotiated.hold_secs, "established");
-        if let Some(startup) = &mut self.startup {
-            let ending = if negotiated.restart.is_some() { Ending::Said } else { Ending::Unsaid };
-            startup.up(id, negotiated.families, ending, now);
+        let ending = if negotiated.restart.is_some() { Ending::Said } else { Ending::Unsaid };
+        for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
+            start.up(id, negotiated.families, ending, now);
+        }
+        if let (true, Some(deferral)) = (negotiated.restart.is_some_and(|r| r.restarting), &mut self.deferral)
+        {
+            // It waits itself.
+            deferral.forget(id);
         }
         let attachment = Attachment { peer_addr: remote.ip(), own };
         let feeds = self.table.peer_up(id, &negotiated, &attachment, now);
         peer.up = Some(Up { epoch, negotiated, ended: FamilySet::EMPTY });
-        self.attach(id, feeds);
+        if self.own_restart() == OwnRestart::Restarting {
+            // RFC 4724 section 4.1: nothing is told before the initial routes of all peers are in.
+            self.held.insert(id);
+        } else {
+            self.attach(id, feeds);
+        }
     }
 
     /// This node's addresses as next hops on a session: the session's own, and for the other family one of the same
@@ -191,14 +204,14 @@ impl Core {
         let now = self.clock.now();
         match event {
             session::Event::Routes(routes) => {
-                if let Some(startup) = &mut self.startup {
-                    startup.heard(id, now);
+                for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
+                    start.heard(id, now);
                 }
                 self.table.routes(id, &routes, now);
             }
             session::Event::EndOfRib(family) => {
-                if let Some(startup) = &mut self.startup {
-                    startup.ended(id, family);
+                for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
+                    start.ended(id, family);
                 }
                 if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
                     up.ended.insert(family);
@@ -249,8 +262,8 @@ impl Core {
         let now = self.clock.now();
         info!(peer = %self.name(id), %reason, ?retention, "session ended");
         self.table.peer_down(id, retention, now);
-        if let Some(startup) = &mut self.startup {
-            startup.down(id);
+        for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
+            start.down(id);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.up = None;
@@ -299,10 +312,38 @@ impl Core {
         Name { addr: self.peers.get(&id).map(|p| p.addr), name: self.name(id).to_owned() }
     }
 
-    /// Whether SIGTERM leaves sessions to graceful restart instead of closing them.
-    pub(super) fn leaves_gracefully(&self) -> bool {
-        let restarts = |p: &Peer| p.up.as_ref().is_some_and(|up| up.negotiated.restart.is_some());
-        self.desired.kernel.as_ref().is_some_and(|k| k.keep_on_exit) && self.peers.values().any(restarts)
+    /// What this speaker says of its own restart at this moment.
+    pub(super) fn own_restart(&self) -> OwnRestart {
+        match (&self.desired.kernel, &self.deferral, self.adopted) {
+            (None, _, _) | (Some(_), Some(_), 0) => OwnRestart::Fresh,
+            (Some(_), Some(_), _) => OwnRestart::Restarting,
+            (Some(_), None, _) => OwnRestart::Steady,
+        }
+    }
+
+    /// The start is over: peers that were held back are told everything, and sessions to come are told that it is.
+    pub(super) fn release_held(&mut self) {
+        for id in std::mem::take(&mut self.held) {
+            let feeds = self.table.regrant(id);
+            self.attach(id, feeds);
+        }
+        let own = self.own_restart();
+        for (id, peer) in &self.peers {
+            if let Some(config) = self.desired.peers.get(&peer.remote) {
+                self.net.configure(compile::spec(*id, &peer.name, peer.addr, config, &self.desired, own));
+            }
+        }
+    }
+
+    /// How each session ends with the daemon: one that restarts gracefully is left without a word, so that the neighbour
+    /// keeps our routes; another is told.
+    pub(super) fn last_words(&self) -> BTreeMap<IpAddr, Stop> {
+        let keeps = self.desired.kernel.as_ref().is_some_and(|k| k.keep_on_exit);
+        let stop = |peer: &Peer| match &peer.up {
+            Some(up) if keeps && up.negotiated.restart.is_some() => Stop::Leave,
+            Some(_) | None => Stop::Exit,
+        };
+        self.peers.values().map(|peer| (peer.addr, stop(peer))).collect()
     }
 }
 

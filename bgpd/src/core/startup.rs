@@ -9,6 +9,10 @@
 //! * one that says nothing about its end is waited for [`Patience::quiet`] after its last routes;
 //! * and nobody longer than [`Patience::total`].
 //!
+//! Two things wait for it. What the kernel kept and nobody announced goes when *everybody* has spoken. What this speaker
+//! has to tell, after a restart of its own, it tells when everybody has spoken that does not wait in the same way
+//! (RFC 4724 section 4.1): else two that restart together would wait for each other.
+//!
 //! Pure: the clock is an argument.
 
 use std::collections::BTreeMap;

@@ -184,11 +184,11 @@ impl<I: From<Event> + Send + 'static> Net<I> {
         self.listeners.forbid_range(range);
     }
 
-    /// Ends every session, and waits a moment for the goodbyes.
-    pub async fn close(self, stop: &Stop) {
+    /// Ends every session, each in its way, and waits a moment for the goodbyes.
+    pub async fn close(self, stop: impl Fn(IpAddr) -> Stop) {
         let mut tasks = Vec::new();
-        for (handle, task) in self.peers.into_values() {
-            handle.finish(stop.clone());
+        for (addr, (handle, task)) in self.peers {
+            handle.finish(stop(addr));
             tasks.push(task);
         }
         let all = async {

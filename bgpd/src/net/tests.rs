@@ -282,7 +282,7 @@ async fn the_last_word_is_said_before_the_process_ends() {
     // What it has not read would turn its close into a reset.
     peer.write_all(&[0xFF; 16]).unwrap();
     let reader = std::thread::spawn(move || read_message(&mut peer));
-    node.net.close(&Stop::Exit).await;
+    node.net.close(|_| Stop::Exit).await;
     assert_eq!(reader.join().unwrap()[18..], [3, 6, 2]);
 }
 

@@ -93,6 +93,11 @@ impl NextHops {
         }
     }
 
+    /// Whether something was asked and not answered yet.
+    pub fn has_unknown(&self) -> bool {
+        self.known.values().any(|k| k.reachability == Reachability::Unknown)
+    }
+
     /// What to ask the daemon, in order.
     pub fn take_asked(&mut self) -> Vec<Tracking> {
         core::mem::take(&mut self.asked)

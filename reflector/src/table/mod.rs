@@ -238,6 +238,11 @@ impl Table {
         advanced
     }
 
+    /// Whether a next hop was asked for and nothing is known of it yet, so that more kernel routes may be wanted soon.
+    pub fn has_unknown_next_hops(&self) -> bool {
+        self.next_hops.has_unknown()
+    }
+
     /// Decides every dirty prefix and returns what follows from it.
     pub fn commit(&mut self) -> Commit {
         self.mark_moved_next_hops();
