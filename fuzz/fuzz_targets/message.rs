@@ -1,0 +1,4 @@
+//! See [`fuzz::message`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::message(data));
