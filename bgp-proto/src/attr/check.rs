@@ -1,7 +1,7 @@
 //! Whether an attribute's flags and value are what its definition says, and what must be done if not.
 //!
 //! One table and one function for RFC 7606 section 7 and the RFCs that define later attributes. An attribute that the
-//! session does not use ([`Features`](crate::context::Features)) has no definition here; its value is not looked at.
+//! session does not use ([`Features`]) has no definition here; its value is not looked at.
 
 use super::{AsPath, Flags, NextHop, SegmentKind, Segments};
 use crate::context::{AsSets, AsnWidth, Features, PeerKind, WireContext};

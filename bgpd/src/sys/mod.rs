@@ -3,7 +3,7 @@
 //! Three system calls, each wrapped once: `setsockopt` with a plain value, `getsockopt` into octets, and an `ioctl` that
 //! writes one integer. What they are used for is safe Rust above them:
 //!
-//! * TCP-MD5 (RFC 2385): [`Md5Key`] on a socket that dials, and per peer or per prefix on one that listens. A key is
+//! * TCP-MD5 (RFC 2385): [`set_md5_key`] on a socket that dials, and per peer or per prefix on one that listens. A key is
 //!   only ever an argument: it is copied into the kernel's structure and that copy is wiped.
 //! * TTL security (RFC 5082): [`require_ttl`] drops what came over a router, and [`syn_ttl`] tells how far away a
 //!   connection was opened before there was a socket to set that on.

@@ -1,6 +1,6 @@
 //! A node: its table, its sessions, and what the daemon's core does between them.
 //!
-//! The core of the daemon is a thread; here it is [`Node::turn`], which the world calls a little later than something was
+//! The core of the daemon is a thread; here it is [`Process::turn`], which the world calls a little later than something was
 //! put into the inbox, so that batches, and feeds that come late for their session, are part of every run.
 
 use bgp_proto::{AttrSet, Family, FamilySet, Nlri, PathId, Prefix};
