@@ -3,10 +3,10 @@
 //! Each is a code, a length and a value. A known capability whose value does not have its form is ignored, as an unknown
 //! one is: both are kept as [`Capability::Unknown`], so nothing is lost and nothing half-read takes effect.
 
-use crate::error::ParseError;
 use crate::family::{Afi, Family, Safi};
 use crate::id::Asn;
 use crate::reader::Cursor;
+use crate::text::ParseError;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;

@@ -12,7 +12,8 @@ use crate::family::Family;
 use crate::iana::{AttrCode, MessageKind};
 use crate::id::{Asn, PathId};
 use crate::nlri::{AsNlri, NlriRef};
-use crate::writer::{Frame, patch};
+use crate::prefix::{Prefix, Version};
+use crate::writer::{self, Frame, HEADER_OCTETS, patch};
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
@@ -20,8 +21,10 @@ use bytes::BytesMut;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AttrBlock {
     family: Family,
-    /// Attributes; NEXT_HOP among them in the classic form.
-    attrs: Vec<u8>,
+    /// A message without NLRI: what stands before them, lengths open, then what stands behind.
+    template: Vec<u8>,
+    /// Octets before the NLRI.
+    before: usize,
     form: Form,
     add_path: bool,
     max: usize,
@@ -30,38 +33,45 @@ pub struct AttrBlock {
 /// Where the NLRI stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form {
-    /// In the NLRI field.
+    /// In the NLRI field, behind the attributes.
     Classic,
-    /// In MP_REACH_NLRI, with this next hop.
-    Multiprotocol(NextHop),
+    /// In MP_REACH_NLRI, before the attributes.
+    Multiprotocol,
 }
 
+/// Octets before the attributes: header, no withdrawn routes, length of the attributes.
+const FIXED: usize = HEADER_OCTETS + 4;
+
 impl AttrBlock {
-    /// Encodes attributes.
+    /// Encodes attributes. The next hop must be one that [`NextHop::fits`] the family and context.
     pub fn new(attrs: &AttrSet, family: Family, ctx: &WireContext) -> AttrBlock {
         let classic = family == Family::IPV4_UNICAST && matches!(attrs.next_hop(), NextHop::V4(_));
-        let form = if classic { Form::Classic } else { Form::Multiprotocol(*attrs.next_hop()) };
-        let mut out = Vec::with_capacity(attrs.octets().len() + 8);
-        let mut hop = classic.then_some(attrs.next_hop());
-        for attr in attrs.iter() {
-            if attr.code > AttrCode::NEXT_HOP {
-                put_next_hop(&mut out, hop.take());
-            }
-            put_for(&mut out, &attr, attrs, ctx.asn_width);
+        let mut template = Vec::with_capacity(FIXED + 48 + attrs.octets().len());
+        template.extend_from_slice(&writer::header(MessageKind::Update));
+        template.extend_from_slice(&[0, 0, 0, 0]);
+        if classic {
+            put_attrs(&mut template, attrs, Some(attrs.next_hop()), ctx.asn_width);
+            let len = (template.len() - FIXED) as u16;
+            patch(&mut template, FIXED - 2, len);
+        } else {
+            put_mp_reach(&mut template, family, attrs.next_hop());
         }
-        put_next_hop(&mut out, hop);
-        AttrBlock {
-            family,
-            attrs: out,
-            form,
-            add_path: ctx.add_path.contains(family),
-            max: ctx.message_max.octets(),
+        let before = template.len();
+        if !classic {
+            put_attrs(&mut template, attrs, None, ctx.asn_width);
         }
+        let form = if classic { Form::Classic } else { Form::Multiprotocol };
+        let (add_path, max) = (ctx.add_path.contains(family), ctx.message_max.octets());
+        AttrBlock { family, template, before, form, add_path, max }
     }
 
-    /// The encoded attributes, NLRI apart.
+    /// The encoded attributes, MP_REACH_NLRI apart.
     pub fn octets(&self) -> &[u8] {
-        &self.attrs
+        let start = match self.form {
+            Form::Classic => FIXED,
+            Form::Multiprotocol => self.before,
+        };
+        self.template.get(start..).unwrap_or(&[])
     }
 
     /// The family that the block was encoded for.
@@ -77,66 +87,54 @@ impl AttrBlock {
         out: &mut BytesMut,
     ) -> Result<usize, TooLong> {
         let start = out.len();
+        let (before, behind) = self.template.split_at_checked(self.before).unwrap_or((&[], &[]));
         let mut nlri = nlri.into_iter();
         let mut next = nlri.next();
         let mut count = 0;
         while let Some((id, first)) = next.take() {
-            let message = self.begin(out);
+            // What goes behind the NLRI counts as written from the start.
+            let frame = Frame::at(out).reserving(behind.len());
+            out.extend_from_slice(before);
             put_nlri(out, id, &first.as_nlri(), self.add_path);
-            let needed = message.frame.len(out);
+            let needed = frame.len(out);
             if needed > self.max {
                 out.truncate(start);
                 return Err(TooLong { needed, max: self.max });
             }
-            next = fill(&mut nlri, out, &message.frame, self.add_path, self.max);
-            self.end(message, out);
+            next = fill(&mut nlri, out, &frame, self.add_path, self.max);
+            if self.form == Form::Multiprotocol {
+                let message = frame.octets(out);
+                let (reach, attrs) = (message.len() - FIXED, message.len() - FIXED + behind.len());
+                patch(message, FIXED + 2, (reach - 4) as u16);
+                patch(message, FIXED - 2, attrs as u16);
+                out.extend_from_slice(behind);
+            }
+            frame.end(out);
             count += 1;
         }
         Ok(count)
     }
-
-    /// Everything before the NLRI.
-    fn begin(&self, out: &mut BytesMut) -> Begun {
-        let frame = Frame::begin(MessageKind::Update, out);
-        match self.form {
-            Form::Classic => {
-                out.extend_from_slice(&[0, 0]);
-                out.extend_from_slice(&(self.attrs.len() as u16).to_be_bytes());
-                out.extend_from_slice(&self.attrs);
-                Begun { frame, mp_reach: None }
-            }
-            Form::Multiprotocol(hop) => {
-                out.extend_from_slice(&[0, 0, 0, 0]);
-                let mp_reach = out.len();
-                let [afi_high, afi_low] = self.family.afi.0.to_be_bytes();
-                let flags = Flags::OPTIONAL.union(Flags::EXTENDED).0;
-                let hop_len = hop.octets_len() as u8;
-                out.extend_from_slice(&[flags, AttrCode::MP_REACH_NLRI.0, 0, 0]);
-                out.extend_from_slice(&[afi_high, afi_low, self.family.safi.0, hop_len]);
-                hop.with_octets(|octets| out.extend_from_slice(octets));
-                out.extend_from_slice(&[0]);
-                // The attributes go behind the NLRI; until then they count as written.
-                Begun { frame: frame.reserving(self.attrs.len()), mp_reach: Some(mp_reach) }
-            }
-        }
-    }
-
-    fn end(&self, message: Begun, out: &mut BytesMut) {
-        if let Some(mp_reach) = message.mp_reach {
-            let len = out.len() - mp_reach - 4;
-            patch(out, mp_reach + 2, len as u16);
-            out.extend_from_slice(&self.attrs);
-            patch(out, mp_reach - 2, (out.len() - mp_reach) as u16);
-        }
-        message.frame.end(out);
-    }
 }
 
-/// A message whose NLRI are being written.
-struct Begun {
-    frame: Frame,
-    /// Where MP_REACH_NLRI starts, if it is there.
-    mp_reach: Option<usize>,
+/// MP_REACH_NLRI up to its NLRI, its length open (RFC 4760 section 3).
+fn put_mp_reach(out: &mut Vec<u8>, family: Family, hop: &NextHop) {
+    let [afi_high, afi_low] = family.afi.0.to_be_bytes();
+    let flags = Flags::OPTIONAL.union(Flags::EXTENDED).0;
+    out.extend_from_slice(&[flags, AttrCode::MP_REACH_NLRI.0, 0, 0]);
+    out.extend_from_slice(&[afi_high, afi_low, family.safi.0, hop.octets_len() as u8]);
+    hop.with_octets(|octets| out.extend_from_slice(octets));
+    out.push(0);
+}
+
+/// The attributes in order of codes, NEXT_HOP among them if it is given.
+fn put_attrs(out: &mut Vec<u8>, attrs: &AttrSet, mut hop: Option<&NextHop>, width: AsnWidth) {
+    for attr in attrs.iter() {
+        if attr.code > AttrCode::NEXT_HOP {
+            put_next_hop(out, hop.take());
+        }
+        put_for(out, &attr, attrs, width);
+    }
+    put_next_hop(out, hop);
 }
 
 /// Appends UPDATEs that withdraw these NLRI, and returns how many.
@@ -158,7 +156,8 @@ pub fn encode_withdrawals<N: AsNlri>(
             put_nlri(out, id, &first.as_nlri(), add_path);
             // Two octets must stay free for the length of the attributes.
             next = fill(&mut nlri, out, &frame, add_path, ctx.message_max.octets() - 2);
-            patch(out, start, (out.len() - start - 2) as u16);
+            let len = out.len() - start - 2;
+            patch(out, start, len as u16);
             out.extend_from_slice(&[0, 0]);
         } else {
             put_mp_unreach(family, out);
@@ -219,18 +218,33 @@ fn fill<N: AsNlri>(
     None
 }
 
-#[inline]
+#[inline(always)]
 fn put_nlri(out: &mut BytesMut, id: PathId, nlri: &NlriRef<'_>, add_path: bool) {
     if add_path {
         out.extend_from_slice(&id.0.to_be_bytes());
     }
     match nlri {
-        NlriRef::Prefix(prefix) => {
-            out.extend_from_slice(&[prefix.len()]);
-            out.extend_from_slice(prefix.wire_octets());
-        }
+        NlriRef::Prefix(prefix) => put_prefix(out, prefix),
         NlriRef::Opaque(octets) => out.extend_from_slice(octets),
     }
+}
+
+/// Copies of a fixed size are a few stores; what is too much is taken back.
+#[inline(always)]
+fn put_prefix(out: &mut BytesMut, prefix: &Prefix) {
+    let end = out.len() + 1 + prefix.wire_octets().len();
+    match prefix.version() {
+        Version::V4 => {
+            let [a, b, c, d] = ((prefix.bits() >> 96) as u32).to_be_bytes();
+            out.extend_from_slice(&[prefix.len(), a, b, c, d]);
+        }
+        Version::V6 => {
+            let mut octets = [prefix.len(); 17];
+            octets[1..].copy_from_slice(&prefix.bits().to_be_bytes());
+            out.extend_from_slice(&octets);
+        }
+    }
+    out.truncate(end);
 }
 
 fn put_next_hop(out: &mut Vec<u8>, hop: Option<&NextHop>) {

@@ -9,18 +9,6 @@ use crate::iana::AttrCode;
 use crate::notification::Notification;
 use core::fmt;
 
-/// Text that could not be read as a value. Says what the form should have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParseError(pub &'static str);
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl core::error::Error for ParseError {}
-
 /// What a fault obliges us to do, the mildest first (RFC 7606 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Remedy {

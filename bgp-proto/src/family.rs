@@ -6,7 +6,7 @@
 //!
 //! How NLRI of a family are delimited is its [`Shape`]; that one table replaces a `match` on families in every file.
 
-use crate::error::ParseError;
+use crate::text::ParseError;
 use core::fmt;
 use core::str::FromStr;
 

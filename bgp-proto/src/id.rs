@@ -5,7 +5,7 @@
 //! mistaken for another, hence newtypes. Router and cluster identifiers are written as dotted quads, because that is
 //! how operators choose them, but they are numbers: RFC 6286 allows any non-zero value.
 
-use crate::error::ParseError;
+use crate::text::ParseError;
 use core::fmt;
 use core::net::Ipv4Addr;
 use core::str::FromStr;

@@ -1,7 +1,7 @@
 //! One message of any type.
 
 use crate::context::WireContext;
-use crate::error::Reset;
+use crate::error::{Cause, Reset};
 use crate::frame::Frame;
 use crate::iana::MessageKind;
 use crate::notification::Notification;
@@ -38,7 +38,10 @@ impl<'a> Message<'a> {
             MessageKind::Update => Update::decode(frame.body(), ctx).map(Message::Update),
             MessageKind::Keepalive => Ok(Message::Keepalive),
             MessageKind::Open => Open::decode(frame.body()).map(Message::Open),
-            MessageKind::Notification => Notification::decode(frame.body()).map(Message::Notification),
+            MessageKind::Notification => {
+                let notification = Notification::decode(frame.body());
+                notification.map(Message::Notification).ok_or(Reset::silent(Cause::MessageLength))
+            }
             MessageKind::RouteRefresh => RouteRefresh::decode(frame).map(Message::RouteRefresh),
         }
     }

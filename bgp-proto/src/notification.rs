@@ -3,7 +3,6 @@
 //! A code, a subcode and data whose form depends on them. Two forms are read here because people read them: the
 //! shutdown communication of RFC 9003, and the hard reset of RFC 8538, which wraps the reason for it.
 
-use crate::error::{Cause, Reset};
 use crate::family::Family;
 use crate::iana::{ErrorCode, MessageKind};
 use crate::writer::Frame;
@@ -60,12 +59,10 @@ impl Notification {
         Notification { error: ErrorCode::CEASE_HARD_RESET, data: data.freeze() }
     }
 
-    /// Reads the body of a message, what follows the header.
-    pub fn decode(body: &[u8]) -> Result<Notification, Reset> {
-        match body {
-            [code, subcode, data @ ..] => Ok(Notification::with_data(ErrorCode::new(*code, *subcode), data)),
-            _ => Err(Reset::silent(Cause::MessageLength)),
-        }
+    /// Reads the body of a message, what follows the header. `None` if it is too short for a code and a subcode.
+    pub fn decode(body: &[u8]) -> Option<Notification> {
+        let (code, data) = body.split_first_chunk::<2>()?;
+        Some(Notification::with_data(ErrorCode::new(code[0], code[1]), data))
     }
 
     /// Appends the whole message. Data beyond 4,096 octets of message are cut.

@@ -5,8 +5,8 @@
 //! its length are zero, so two spellings of one prefix (RFC 7606 calls that legal) are equal. The order is IPv4 before
 //! IPv6, then by address, then shorter first, which is the order of routing tables on paper.
 
-use crate::error::ParseError;
 use crate::family::{Afi, Family};
+use crate::text::ParseError;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -97,7 +97,7 @@ fn table_v4(rng: &mut Rng) -> Vec<u8> {
     while 23 + attrs.len() + nlri.len() + 4 <= 240 {
         let bits = 24 - rng.below(20).saturating_sub(11) as u8;
         nlri.push(bits);
-        let address = (rng.next() as u32 >> 8 << 8).to_be_bytes();
+        let address = (rng.next() as u32 & 0x7FFF_FFFF & (u32::MAX << (32 - bits)) | 1 << 24).to_be_bytes();
         nlri.extend_from_slice(&address[..usize::from(bits.div_ceil(8))]);
     }
     message(&attrs, &nlri)
@@ -115,7 +115,7 @@ fn table_v6(rng: &mut Rng) -> Vec<u8> {
     while 26 + attrs.len() + reach.len() + 7 <= 197 {
         let bits = [32, 36, 40, 44, 48, 48, 48, 48][rng.below(8) as usize];
         reach.push(bits);
-        let address = (rng.next() as u128 >> 3) << 64 | 0x2001_u128 << 112;
+        let address = ((rng.next() as u128 >> 16) << 64 | 0x2001_u128 << 112) & (u128::MAX << (128 - bits));
         reach.extend_from_slice(&address.to_be_bytes()[..usize::from(bits.div_ceil(8))]);
     }
     let mut first = Vec::new();

@@ -1,7 +1,8 @@
 //! The limit: the same octets walked by hand, with bounds checks and nothing else. No flags are looked at, no value is
 //! judged, nothing is kept.
 
-use crate::Sum;
+use crate::{Encode, Sum};
+use bytes::BytesMut;
 
 #[inline]
 fn number(octets: &[u8]) -> u64 {
@@ -99,15 +100,21 @@ fn path(mut value: &[u8], four: bool, sum: &mut Sum) -> Option<()> {
     Some(())
 }
 
+/// Four octets are read at once where there are four, and what is not the prefix's is masked off; likewise sixteen.
 #[inline]
 fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
     while let [bits, rest @ ..] = nlri {
         let n = usize::from(bits.div_ceil(8));
-        let (octets, rest) = rest.split_at_checked(n)?;
-        nlri = rest;
-        let mut address = [0; 4];
-        address.get_mut(..n)?.copy_from_slice(octets);
-        sum.prefix(u64::from(u32::from_be_bytes(address)) << 32, *bits);
+        let address = match rest.first_chunk::<4>() {
+            Some(four) => u32::from_be_bytes(*four),
+            None => {
+                let octets = rest.get(..n)?.iter().fold(0, |address, octet| address << 8 | u32::from(*octet));
+                octets.checked_shl(32 - 8 * n as u32).unwrap_or(0)
+            }
+        };
+        nlri = rest.get(n..)?;
+        let address = address & !(u32::MAX.checked_shr(u32::from(*bits)).unwrap_or(0));
+        sum.prefix(u128::from(address) << 96, *bits);
     }
     Some(())
 }
@@ -116,11 +123,53 @@ fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
 fn prefixes_v6(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
     while let [bits, rest @ ..] = nlri {
         let n = usize::from(bits.div_ceil(8));
-        let (octets, rest) = rest.split_at_checked(n)?;
-        nlri = rest;
-        let mut address = [0; 16];
-        address.get_mut(..n)?.copy_from_slice(octets);
-        sum.prefix((u128::from_be_bytes(address) >> 64) as u64, *bits);
+        let address = match rest.first_chunk::<16>() {
+            Some(all) => u128::from_be_bytes(*all),
+            None => {
+                let octets = rest.get(..n)?.iter().fold(0, |address, octet| address << 8 | u128::from(*octet));
+                octets.checked_shl(128 - 8 * n as u32).unwrap_or(0)
+            }
+        };
+        nlri = rest.get(n..)?;
+        let address = address & !(u128::MAX.checked_shr(u32::from(*bits)).unwrap_or(0));
+        sum.prefix(address, *bits);
     }
     Some(())
+}
+
+/// A message as somebody would write it who has the attributes as octets and the prefixes as values.
+pub fn prepare(message: &[u8], four: bool) -> Option<Encode> {
+    let (attrs, hop, prefixes) = crate::ours::parts(message, four)?;
+    Some(Box::new(move |out: &mut BytesMut| {
+        let start = out.len();
+        out.extend_from_slice(&[0xFF; 19]);
+        match &hop {
+            None => {
+                out.extend_from_slice(&[0, 0]);
+                out.extend_from_slice(&(attrs.len() as u16).to_be_bytes());
+                out.extend_from_slice(&attrs);
+                prefixes.iter().for_each(|(bits, octets)| put(out, *bits, octets));
+            }
+            Some(hop) => {
+                out.extend_from_slice(&[0, 0, 0, 0, 0x90, 14, 0, 0, 0, 2, 1, hop.len() as u8]);
+                out.extend_from_slice(hop);
+                out.extend_from_slice(&[0]);
+                prefixes.iter().for_each(|(bits, octets)| put(out, *bits, octets));
+                let reach = out.len() - start - 27;
+                out[start + 25..start + 27].copy_from_slice(&(reach as u16).to_be_bytes());
+                out.extend_from_slice(&attrs);
+                let all = out.len() - start - 23;
+                out[start + 21..start + 23].copy_from_slice(&(all as u16).to_be_bytes());
+            }
+        }
+        let len = out.len() - start;
+        out[start + 16..start + 18].copy_from_slice(&(len as u16).to_be_bytes());
+        out[start + 18] = 2;
+    }))
+}
+
+#[inline]
+fn put(out: &mut BytesMut, bits: u8, octets: &[u8; 16]) {
+    out.extend_from_slice(&[bits]);
+    out.extend_from_slice(&octets[..usize::from(bits.div_ceil(8))]);
 }

@@ -312,6 +312,18 @@ impl AttrSetBuilder {
     }
 }
 
+impl AttrSet {
+    /// Starts an empty set.
+    pub fn builder(next_hop: NextHop) -> AttrSetBuilder {
+        AttrSetBuilder::new(next_hop)
+    }
+
+    /// Starts from this set's attributes.
+    pub fn edit(&self) -> AttrSetBuilder {
+        AttrSetBuilder::from_set(self)
+    }
+}
+
 /// Attributes that belong to one message or one session.
 pub(crate) const fn is_outside_sets(code: AttrCode) -> bool {
     matches!(

@@ -3,8 +3,8 @@
 //! A [`List`] is a view over the attribute's octets; its items are read when asked for. The four kinds of community
 //! differ in size and text form only.
 
-use crate::error::ParseError;
 use crate::id::ClusterId;
+use crate::text::ParseError;
 use core::fmt;
 use core::marker::PhantomData;
 use core::net::Ipv6Addr;

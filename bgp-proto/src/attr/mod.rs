@@ -24,9 +24,9 @@ pub(crate) use next_hop::is_hop_len;
 pub use next_hop::{HopOctets, NextHop};
 pub use set::AttrSet;
 
-use crate::error::ParseError;
 use crate::iana::AttrCode;
 use crate::id::{Asn, RouterId};
+use crate::text::ParseError;
 use core::fmt;
 use core::str::FromStr;
 

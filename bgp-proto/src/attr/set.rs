@@ -6,7 +6,7 @@
 //! hashing its bytes, and sending it to a four-octet peer is a copy. MP_REACH_NLRI, MP_UNREACH_NLRI, NEXT_HOP and the
 //! AS4 attributes are never in the block: they belong to one message or one session.
 
-use super::{AttrSetBuilder, Flags, NextHop, RawAttr, RawAttrs};
+use super::{Flags, NextHop, RawAttr, RawAttrs};
 use crate::context::AsnWidth;
 use crate::iana::AttrCode;
 use alloc::sync::Arc;
@@ -24,16 +24,6 @@ impl AttrSet {
     #[inline]
     pub(crate) fn from_block(block: Arc<[u8]>, next_hop: NextHop) -> AttrSet {
         AttrSet { block, next_hop }
-    }
-
-    /// Starts an empty set.
-    pub fn builder(next_hop: NextHop) -> AttrSetBuilder {
-        AttrSetBuilder::new(next_hop)
-    }
-
-    /// Starts from this set's attributes.
-    pub fn edit(&self) -> AttrSetBuilder {
-        AttrSetBuilder::from_set(self)
     }
 
     /// The same attributes with another next hop. Shares the block.
