@@ -36,7 +36,7 @@ use crate::ids::{GroupId, PeerId};
 use crate::rib::nexthop::{Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
 use crate::time::{Duration, Instant};
-use peers::Peer;
+use peers::{Peer, Selection};
 
 /// What the table needs to know of its instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,7 @@ pub struct Table {
     groups: BTreeMap<GroupId, Group>,
     groups_made: u32,
     originations: BTreeMap<Prefix, Origination>,
+    selection: Selection,
     moved_next_hops: Vec<IpAddr>,
     pending: Commit,
     decider: Decider,
@@ -155,6 +156,7 @@ impl Table {
             groups: BTreeMap::new(),
             groups_made: 0,
             originations: BTreeMap::new(),
+            selection: Selection::default(),
             moved_next_hops: Vec::new(),
             pending: Commit::default(),
             decider: Decider::default(),

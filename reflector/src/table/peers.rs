@@ -98,6 +98,16 @@ pub struct PeerCounts {
     pub advertised: u32,
 }
 
+/// Whether what is selected is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Selection {
+    /// As it changes.
+    #[default]
+    Running,
+    /// Not yet (RFC 4724 section 4.1).
+    Deferred,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) config: PeerConfig,
@@ -263,13 +273,43 @@ impl Table {
             own: attachment.own,
             groups: Vec::new(),
         };
-        let keys: Vec<GroupKey> = negotiated.families.iter().map(|family| peer.key(&up, family)).collect();
         peer.up = Some(up);
+        match self.selection {
+            Selection::Deferred => Vec::new(),
+            Selection::Running => self.grant(id),
+        }
+    }
+
+    /// The feeds of a peer that is up and has none.
+    fn grant(&mut self, id: PeerId) -> Vec<Feed> {
+        let Some(peer) = self.peers.get(&id) else { return Vec::new() };
+        let Some(up) = peer.up.as_ref() else { return Vec::new() };
+        let keys: Vec<GroupKey> = up.families.iter().map(|family| peer.key(up, family)).collect();
         let feeds: Vec<Feed> = keys.into_iter().filter_map(|key| self.join_group(id, key)).collect();
         if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
             up.groups = feeds.iter().map(|f| (f.family, f.group)).collect();
         }
         feeds
+    }
+
+    /// This speaker has restarted and its peers keep its routes: until [`Table::release`] they are told nothing, not
+    /// even End-of-RIB, which would have them drop what is not announced yet (RFC 4724 section 4.1).
+    pub fn defer(&mut self) {
+        self.selection = Selection::Deferred;
+    }
+
+    /// Whether peers are told nothing yet.
+    pub fn is_deferring(&self) -> bool {
+        self.selection == Selection::Deferred
+    }
+
+    /// All who should have said End-of-RIB, or had time to: tells every peer that is up. Returns the feeds to attach.
+    pub fn release(&mut self) -> Vec<(PeerId, Vec<Feed>)> {
+        if core::mem::replace(&mut self.selection, Selection::Running) == Selection::Running {
+            return Vec::new();
+        }
+        let up: Vec<PeerId> = self.peers.iter().filter(|(_, p)| p.up.is_some()).map(|(id, _)| *id).collect();
+        up.into_iter().map(|id| (id, self.grant(id))).collect()
     }
 
     /// RFC 4724 section 4.2: stale routes of a family that the peer did not keep forwarding for go at once.

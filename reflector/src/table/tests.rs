@@ -778,3 +778,27 @@ fn the_explanation_names_the_step_and_the_audience() {
     assert_eq!(explained.groups.len(), 3);
     assert!(explained.groups.iter().all(|g| g.told.is_ok()));
 }
+
+#[test]
+fn a_speaker_that_restarted_tells_nothing_until_it_is_released() {
+    let mut world = World::new(Resolution::Assumed);
+    world.table.defer();
+    for peer in [1, 2] {
+        world.up(peer, peer_config(PeerKind::Client), negotiated(peer, 65001));
+    }
+    world.announce(1, "10.1.0.0/16", attrs(1, &[]).local_pref(Some(100)).build());
+    world.settle();
+    assert!(world.table.is_deferring() && world.listeners.is_empty());
+    let granted = world.table.release();
+    assert_eq!(
+        granted.iter().map(|(peer, feeds)| (peer.0, feeds.len())).collect::<Vec<_>>(),
+        [(1, 1), (2, 1)]
+    );
+    let ctx = negotiated(1, 65001).transmit;
+    for (peer, feeds) in granted {
+        feeds.into_iter().for_each(|feed| world.attach(peer.0, feed, ctx));
+    }
+    world.settle();
+    assert_eq!(world.holders("10.1.0.0/16"), [2]);
+    assert!(world.table.release().is_empty());
+}
