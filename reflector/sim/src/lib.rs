@@ -17,8 +17,9 @@ pub mod world;
 
 use reflector::time::{Duration, Instant};
 
+use crate::faults::Fault;
 use crate::random::Random;
-use crate::topology::Topology;
+use crate::topology::{NodeId, Restarts, Topology};
 use crate::world::World;
 
 /// How long after the last fault everything must be as the model says. Long enough for a hold time, a restart time and the
@@ -51,15 +52,42 @@ pub struct Summary {
     pub converged: Duration,
 }
 
+/// Runs one seed in which all restart gracefully and one process after the other crashes and comes back: no kernel may lose
+/// a route (RFC 4724).
+pub fn run_restarts(seed: u64, size: usize) -> Result<Summary, Failure> {
+    let mut random = Random::new(seed);
+    let mut topology = Topology::draw(size, &mut random);
+    topology.restarts = Restarts::Graceful;
+    let mut faults = Vec::new();
+    let mut at = Instant::EPOCH + Duration::from_secs(60);
+    for _ in 0..random.between(1, 4) {
+        let node = NodeId(random.below(topology.nodes.len()) as u16);
+        let span = random.span(Duration::from_millis(1), Duration::from_secs(40));
+        faults.push((at, Fault::Crash(node, span)));
+        at = at + span + Duration::from_secs(60);
+    }
+    run_with(topology, faults, seed, Some(Instant::EPOCH + Duration::from_secs(50)))
+}
+
 /// Runs one seed.
 pub fn run(seed: u64, size: usize) -> Result<Summary, Failure> {
     let mut random = Random::new(seed);
     let topology = Topology::draw(size, &mut random);
     let faults = faults::draw(&topology, &mut random);
+    run_with(topology, faults, seed, None)
+}
+
+fn run_with(
+    topology: Topology,
+    faults: Vec<(Instant, Fault)>,
+    seed: u64,
+    loses_nothing_from: Option<Instant>,
+) -> Result<Summary, Failure> {
     let (nodes, sessions, count) = (topology.nodes.len(), topology.peerings.len(), faults.len());
     let last = faults.iter().map(|(at, fault)| fault.end(*at)).max();
     let calm = last.unwrap_or(Instant::EPOCH + faults::FAULTS_FROM);
     let mut world = World::new(topology, faults, seed);
+    world.loses_nothing_from = loses_nothing_from;
     let deadline = calm + SETTLED_AFTER;
     let mut converged = None;
     while world.now < deadline {
@@ -91,6 +119,15 @@ mod tests {
     fn small_clusters_settle() {
         for seed in 0..20 {
             if let Err(failure) = run(seed, 8) {
+                panic!("seed {seed}, 8 nodes: {}\n{}", failure.what, failure.trace);
+            }
+        }
+    }
+
+    #[test]
+    fn graceful_restarts_lose_no_route() {
+        for seed in 0..20 {
+            if let Err(failure) = run_restarts(seed, 8) {
                 panic!("seed {seed}, 8 nodes: {}\n{}", failure.what, failure.trace);
             }
         }

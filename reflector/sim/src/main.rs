@@ -1,4 +1,5 @@
-//! `sim --seed N --nodes N [--seeds COUNT]`: runs seeds, prints what they took, and stops at the first failure.
+//! `sim --seed N --nodes N [--seeds COUNT] [--kind faults|restarts]`: runs seeds, prints what they took, and stops at the
+//! first failure.
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +12,32 @@ struct Args {
     seed: u64,
     seeds: u64,
     nodes: usize,
+    kind: Kind,
+}
+
+/// What happens in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Whatever can go wrong; in the end all is well.
+    Faults,
+    /// Graceful restarts, one after the other; nothing may be lost.
+    Restarts,
+}
+
+impl Kind {
+    fn run(self, seed: u64, nodes: usize) -> Result<sim::Summary, sim::Failure> {
+        match self {
+            Kind::Faults => sim::run(seed, nodes),
+            Kind::Restarts => sim::run_restarts(seed, nodes),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Faults => "faults",
+            Kind::Restarts => "restarts",
+        }
+    }
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks to people")]
@@ -18,7 +45,9 @@ fn main() -> ExitCode {
     let args = match parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(wrong) => {
-            eprintln!("sim: {wrong}\nusage: sim [--seed N] [--seeds COUNT] [--nodes N]");
+            eprintln!(
+                "sim: {wrong}\nusage: sim [--seed N] [--seeds COUNT] [--nodes N] [--kind faults|restarts]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -34,7 +63,7 @@ fn main() -> ExitCode {
                     if seed >= end || failed.load(Ordering::Relaxed) > 0 {
                         return;
                     }
-                    match sim::run(seed, args.nodes) {
+                    match args.kind.run(seed, args.nodes) {
                         Ok(done) => println!(
                             "seed {seed}: {} nodes, {} sessions, {} faults, {} events, settled {:.0?} after the last",
                             done.nodes, done.sessions, done.faults, done.steps, done.converged
@@ -42,9 +71,10 @@ fn main() -> ExitCode {
                         Err(failure) => {
                             failed.fetch_add(1, Ordering::Relaxed);
                             eprintln!(
-                                "{}FAILED: {}\nagain: sim --seed {seed} --nodes {} (commit {})",
+                                "{}FAILED: {}\nagain: sim --kind {} --seed {seed} --nodes {} (commit {})",
                                 failure.trace,
                                 failure.what,
+                                args.kind.word(),
                                 args.nodes,
                                 commit()
                             );
@@ -60,9 +90,15 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut args = Args { seed: 0, seeds: 1, nodes: 60 };
+    let mut args = Args { seed: 0, seeds: 1, nodes: 60, kind: Kind::Faults };
     while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        if word == "--kind" {
+            let kinds = [Kind::Faults, Kind::Restarts];
+            let kind = kinds.into_iter().find(|kind| kind.word() == value);
+            args.kind = kind.ok_or_else(|| format!("there is no kind {value}"))?;
+            continue;
+        }
         let number: u64 = value.parse().map_err(|_| format!("{word} needs a number, not {value}"))?;
         match word.as_str() {
             "--seed" => args.seed = number,

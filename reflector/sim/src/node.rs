@@ -51,7 +51,21 @@ pub struct Process {
     pub views: BTreeMap<GroupId, Arc<LogView>>,
     /// What the core has not looked at.
     inbox: Vec<(PeerId, session::Event)>,
+    /// Whom it waits for before it tells anything, after a graceful restart.
+    waits: BTreeMap<PeerId, Wait>,
 }
+
+/// What a peer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// To be up, until then.
+    Up(Instant),
+    /// To say End-of-RIB in these families.
+    Ends(FamilySet),
+}
+
+/// How long a restarted node waits for a peer that is not up: a connect-retry time, and a little.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A peer of a node.
 #[derive(Debug)]
@@ -83,6 +97,8 @@ pub struct Turn {
     pub is_published: bool,
     /// Peers to ask for everything again.
     pub refreshes: Vec<(PeerId, Family)>,
+    /// Whether a restart is over: the node says no longer that it is restarting.
+    pub is_released: bool,
     /// Prefixes that the kernel lost.
     pub lost: Vec<Prefix>,
     /// What the peers sent and should not have.
@@ -117,7 +133,11 @@ impl Node {
             fib: BTreeMap::new(),
             views: BTreeMap::new(),
             inbox: Vec::new(),
+            waits: BTreeMap::new(),
         };
+        if phase == RestartPhase::Restarting {
+            process.table.defer();
+        }
         for (prefix, pref) in &self.originates {
             process.originate(*prefix, *pref, now);
         }
@@ -154,6 +174,9 @@ impl Process {
             notification: NotificationRestart::On,
         });
         let id = peer_id(other.node);
+        if phase == RestartPhase::Restarting {
+            self.waits.insert(id, Wait::Up(now + PATIENCE));
+        }
         self.table.set_peer(
             id,
             PeerConfig {
@@ -206,8 +229,26 @@ impl Process {
             self.on_event(topology, own, peer, event, now, &mut turn);
         }
         self.table.timeout(now);
+        self.waits.retain(|_, wait| !matches!(wait, Wait::Up(until) if *until <= now));
+        if self.table.is_deferring() && self.waits.is_empty() {
+            self.commit(&mut turn);
+            for (peer, feeds) in self.table.release() {
+                let epoch = self.peers.get(&peer).and_then(|p| p.epoch);
+                turn.feeds.extend(epoch.map(|epoch| (peer, epoch, feeds)));
+            }
+            turn.is_released = true;
+        }
         self.commit(&mut turn);
         turn
+    }
+
+    /// When the core has something to do without being told.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = self.waits.values().filter_map(|wait| match wait {
+            Wait::Up(until) => Some(*until),
+            Wait::Ends(_) => None,
+        });
+        self.table.deadline().into_iter().chain(waits).min()
     }
 
     fn on_event(
@@ -229,6 +270,13 @@ impl Process {
                     peer_addr: IpAddr::V4(topology.node(peer.node).v4()),
                     own: OwnAddrs { v4: Some(us.v4()), v6: Some(us.v6()) },
                 };
+                if let Some(wait) = self.waits.get_mut(&id) {
+                    *wait = Wait::Ends(negotiated.families);
+                }
+                // One that restarts itself says End-of-RIB only after us (RFC 4724 section 4.1).
+                if negotiated.restart.is_none_or(|peer| peer.restarting) {
+                    self.waits.remove(&id);
+                }
                 let feeds = self.table.peer_up(id, &negotiated, &attachment, now);
                 turn.feeds.push((id, epoch, feeds));
             }
@@ -236,7 +284,15 @@ impl Process {
                 turn.broken.extend(peer.hear(&routes, topology.node(own)));
                 self.table.routes(id, &routes, now);
             }
-            session::Event::EndOfRib(family) => self.table.end_of_rib(id, family),
+            session::Event::EndOfRib(family) => {
+                self.table.end_of_rib(id, family);
+                if let Some(Wait::Ends(families)) = self.waits.get_mut(&id) {
+                    families.remove(family);
+                    if families.is_empty() {
+                        self.waits.remove(&id);
+                    }
+                }
+            }
             session::Event::RefreshRequested(family) => {
                 if let (Some(epoch), Some(feed)) = (peer.epoch, self.table.refresh(id, family)) {
                     turn.feeds.push((id, epoch, vec![feed]));
@@ -247,6 +303,9 @@ impl Process {
             session::Event::Down { retention, .. } => {
                 peer.epoch = None;
                 peer.heard.clear();
+                if let Some(wait) = self.waits.get_mut(&id) {
+                    *wait = Wait::Up(now + PATIENCE);
+                }
                 self.table.peer_down(id, retention, now);
             }
             session::Event::Faulted(fault) => turn.broken.push(format!("{id} sent something wrong: {fault}")),

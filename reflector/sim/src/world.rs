@@ -19,9 +19,6 @@ use crate::topology::{NodeId, Restarts, Topology};
 use crate::trace::Trace;
 use crate::wire::{Conn, Fin, Pipe, Presence};
 
-/// How long a restarted node with graceful restart says that it is restarting.
-const RESTARTING_FOR: Duration = Duration::from_secs(5);
-
 /// Something that is to happen.
 #[derive(Debug)]
 enum Event {
@@ -45,8 +42,6 @@ enum Event {
     Unblocked,
     /// A node starts.
     Boot(NodeId),
-    /// A node says no longer that it is restarting.
-    Restarted(NodeId, u32),
     /// A session that was shut down is started again.
     Start(NodeId, PeerId, u32),
 }
@@ -64,6 +59,8 @@ pub struct World {
     pub trace: Trace,
     /// What should not have happened.
     pub broken: Option<String>,
+    /// From this time on no kernel of a running node may lose a route, if there is one.
+    pub loses_nothing_from: Option<Instant>,
     /// Events so far.
     pub steps: u64,
     seed: u64,
@@ -141,6 +138,7 @@ impl World {
             now: Instant::EPOCH + Duration::from_secs(1),
             trace: Trace::default(),
             broken: None,
+            loses_nothing_from: None,
             steps: 0,
             seed,
             random: Random::new(seed),
@@ -217,7 +215,6 @@ impl World {
             Event::Fault(index) => self.fault(index),
             Event::Unblocked => self.unblocked(),
             Event::Boot(node) => self.boot(node),
-            Event::Restarted(node, life) if life == self.life(node) => self.restarted(node),
             Event::Start(node, peer, life) if life == self.life(node) => self.start(node, peer),
             // Of a process that is gone.
             Event::Wake(..)
@@ -225,7 +222,6 @@ impl World {
             | Event::Turn(..)
             | Event::Mail(..)
             | Event::Views(..)
-            | Event::Restarted(..)
             | Event::Start(..) => {}
         }
     }
@@ -525,7 +521,7 @@ impl World {
         if tidies {
             process.tidy(&mut turn);
         }
-        let deadline = process.table.deadline();
+        let deadline = process.deadline();
         for (peer, epoch, feeds) in turn.feeds {
             let delay = self.soon(5000);
             let Some(p) = self.peer(node, peer) else { continue };
@@ -539,9 +535,17 @@ impl World {
                 self.pump(node, peer);
             }
         }
+        if turn.is_released {
+            self.restarted(node);
+        }
         if turn.is_published && self.publishing.insert(node) {
             let delay = self.soon(2000);
             self.after(delay, Event::Views(node, life));
+        }
+        if let Some(prefix) = turn.lost.first()
+            && self.loses_nothing_from.is_some_and(|from| from <= now)
+        {
+            self.broken = Some(format!("the kernel of {} lost {prefix}", node.0));
         }
         if let Some(what) = turn.broken.into_iter().next() {
             self.broken = Some(format!("at {}: {what}", node.0));
@@ -597,9 +601,6 @@ impl World {
         self.nodes[usize::from(id.0)].boot(&self.topology, phase, seed, now);
         self.trace.say(now, format!("{} starts", id.0));
         let life = self.life(id);
-        if phase == RestartPhase::Restarting {
-            self.after(RESTARTING_FOR, Event::Restarted(id, life));
-        }
         self.turning.remove(&id);
         self.publishing.remove(&id);
         self.schedule_turn(id);
@@ -618,6 +619,7 @@ impl World {
         self.pump(node, peer);
     }
 
+    /// A node's restart is over: it says so no longer.
     fn restarted(&mut self, node: NodeId) {
         let now = self.now;
         let Some(process) = &mut self.node(node).process else { return };
