@@ -20,7 +20,7 @@ mod reload;
 mod startup;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -102,8 +102,6 @@ pub struct Core {
     is_sweep_due: bool,
     /// Routes of ours that the kernel had when this process started.
     adopted: usize,
-    /// Peers that are told nothing before the start is over.
-    held: BTreeSet<PeerId>,
     /// Prefixes of a former identity's kernel routes, to go at the end of the start unless wanted again.
     orphans: Vec<Prefix>,
     places: kernel::SharedPlaces,
@@ -138,7 +136,6 @@ impl Core {
             deferral: None,
             is_sweep_due: false,
             adopted: 0,
-            held: BTreeSet::new(),
             orphans: Vec::new(),
             places: kernel::SharedPlaces::default(),
             log,
@@ -219,6 +216,9 @@ impl Core {
         }
         let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
         self.deferral = Some(Startup::new(now, patience, []));
+        if self.adopted > 0 {
+            self.table.defer();
+        }
         let peers: Vec<_> = self.desired.peers.values().cloned().collect();
         for peer in &peers {
             self.add_peer(peer);
@@ -268,7 +268,7 @@ impl Core {
         }
         if self.deferral.as_ref().is_some_and(|d| d.is_over(now)) {
             self.deferral = None;
-            self.release_held();
+            self.release();
         }
     }
 

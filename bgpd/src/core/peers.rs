@@ -169,12 +169,7 @@ impl Core {
         let attachment = Attachment { peer_addr: remote.ip(), own };
         let feeds = self.table.peer_up(id, &negotiated, &attachment, now);
         peer.up = Some(Up { epoch, negotiated, ended: FamilySet::EMPTY });
-        if self.own_restart() == OwnRestart::Restarting {
-            // RFC 4724 section 4.1: nothing is told before the initial routes of all peers are in.
-            self.held.insert(id);
-        } else {
-            self.attach(id, feeds);
-        }
+        self.attach(id, feeds);
     }
 
     /// This node's addresses as next hops on a session: the session's own, and for the other family one of the same
@@ -314,17 +309,16 @@ impl Core {
 
     /// What this speaker says of its own restart at this moment.
     pub(super) fn own_restart(&self) -> OwnRestart {
-        match (&self.desired.kernel, &self.deferral, self.adopted) {
-            (None, _, _) | (Some(_), Some(_), 0) => OwnRestart::Fresh,
-            (Some(_), Some(_), _) => OwnRestart::Restarting,
-            (Some(_), None, _) => OwnRestart::Steady,
+        match (&self.desired.kernel, &self.deferral) {
+            (Some(_), _) if self.table.is_deferring() => OwnRestart::Restarting,
+            (Some(_), None) => OwnRestart::Steady,
+            (Some(_), Some(_)) | (None, _) => OwnRestart::Fresh,
         }
     }
 
     /// The start is over: peers that were held back are told everything, and sessions to come are told that it is.
-    pub(super) fn release_held(&mut self) {
-        for id in std::mem::take(&mut self.held) {
-            let feeds = self.table.regrant(id);
+    pub(super) fn release(&mut self) {
+        for (id, feeds) in self.table.release() {
             self.attach(id, feeds);
         }
         let own = self.own_restart();

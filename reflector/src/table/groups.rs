@@ -30,19 +30,6 @@ impl Table {
         self.groups.get_mut(&id).map(|g| g.join(peer, &mut store))
     }
 
-    /// Feeds for a peer that was granted some and was not handed them: everything is still news to it.
-    pub fn regrant(&mut self, peer: PeerId) -> Vec<Feed> {
-        let up = self.peers.get(&peer).and_then(|p| p.up.as_ref());
-        let groups: Vec<(Family, GroupId)> = up.map(|up| up.groups.clone()).unwrap_or_default();
-        let mut feeds = Vec::new();
-        for (family, id) in groups {
-            let Some(at) = self.find_rib(family) else { continue };
-            let mut store = Store { attrs: &mut self.attrs, rib: &mut self.ribs[at] };
-            feeds.extend(self.groups.get_mut(&id).map(|g| g.join(peer, &mut store)));
-        }
-        feeds
-    }
-
     /// The peer asks for everything of `family` again (RFC 2918).
     pub fn refresh(&mut self, peer: PeerId, family: Family) -> Option<Feed> {
         let id = self.group_of(peer, family)?.id;

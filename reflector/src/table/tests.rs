@@ -6,8 +6,6 @@ use bgp_proto::{
     Prefix, RouterId, Update, WireContext,
 };
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::*;
 use crate::events::{FibRoute, Hop, Negotiated, PeerRestart, RefreshMode, Retention};
@@ -790,10 +788,8 @@ fn a_speaker_that_restarted_tells_nothing_until_it_is_released() {
     world.settle();
     assert!(world.table.is_deferring() && world.listeners.is_empty());
     let granted = world.table.release();
-    assert_eq!(
-        granted.iter().map(|(peer, feeds)| (peer.0, feeds.len())).collect::<Vec<_>>(),
-        [(1, 1), (2, 1)]
-    );
+    let feeds: Vec<_> = granted.iter().map(|(peer, feeds)| (peer.0, feeds.len())).collect();
+    assert_eq!(feeds, [(1, 1), (2, 1)]);
     let ctx = negotiated(1, 65001).transmit;
     for (peer, feeds) in granted {
         feeds.into_iter().for_each(|feed| world.attach(peer.0, feed, ctx));
