@@ -407,6 +407,46 @@ fn paths_come_and_go_by_one_replace() -> Result<()> {
 }
 
 #[test]
+fn a_multipath_route_lives_on_the_links_that_are_up() -> Result<()> {
+    isolated(here!(), &[], || {
+        underlay()?;
+        shell::ip_batch(
+            "link add eth1 type veth peer name peer1
+             link set peer1 up
+             link set eth1 up
+             addr add 198.51.100.1/24 dev eth1
+             addr add fd01::1/64 dev eth1 nodad",
+        )?;
+        let fib = Fib::start(FibConfig::default())?;
+        fib.sweep();
+        let cases = [("10.1.0.0/24", "192.0.2.2", "198.51.100.2"), ("fd00:1::/64", "fd00::2", "fd01::2")];
+        let both = |prefix: &str, a: &str, b: &str| {
+            format!(
+                "{prefix} proto bird metric 1024 nexthop via {a} dev eth0 weight 1 nexthop via {b} dev eth1 weight 1"
+            )
+        };
+        for (prefix, a, b) in cases {
+            fib.want(prefix, &[a, b])?;
+            wait_routes(prefix, &both(prefix, a, b))?;
+        }
+        ip("link set eth1 down")?;
+        for (prefix, a, _) in cases {
+            wait_routes(prefix, &format!("{prefix} via {a} dev eth0 proto bird metric 1024"))?;
+            fib.stands(prefix, State::Installed)?;
+        }
+        shell::ip_batch("link set eth1 up\naddr add fd01::1/64 dev eth1 nodad")?;
+        for (prefix, a, b) in cases {
+            wait_routes(prefix, &both(prefix, a, b))?;
+        }
+        ip("link del eth0")?;
+        for (prefix, _, b) in cases {
+            wait_routes(prefix, &format!("{prefix} via {b} dev eth1 proto bird metric 1024"))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_route_that_the_kernel_refuses_is_told_and_the_rest_installed() -> Result<()> {
     isolated(here!(), &[], || {
         underlay()?;
@@ -616,13 +656,15 @@ fn unprivileged() -> Result<()> {
     Ok(())
 }
 
-/// Ten thousand, the size of N10, and a hundred thousand: how fast they go in, change and go out, and what the process
-/// weighs. `cargo test --release -p bgpd --test fib_kernel many -- --nocapture` prints it.
+/// Ten thousand, or a hundred thousand with optimisation, or `BGPD_FIB_ROUTES`: how fast they go in, change and go out, and
+/// what the process weighs at its peak.
 #[test]
 fn many_routes_are_installed_changed_and_removed() -> Result<()> {
     isolated(here!(), &[], || {
         underlay()?;
-        let count = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+        let standard = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+        let count =
+            std::env::var("BGPD_FIB_ROUTES").ok().and_then(|count| count.parse().ok()).unwrap_or(standard);
         let prefixes: Vec<Prefix> = (0..count)
             .map(|index: u32| Prefix::new(std::net::Ipv4Addr::from(0x0b00_0000 + (index << 4)).into(), 28))
             .collect::<Result<_, _>>()

@@ -83,9 +83,9 @@ impl Target {
         self.paths().iter().any(|path| path.ifindex == ifindex)
     }
 
-    /// Whether packets leave by this interface and by no other.
-    pub fn uses_only(&self, ifindex: u32) -> bool {
-        !self.paths().is_empty() && self.paths().iter().all(|path| path.ifindex == ifindex)
+    /// Whether this interface was the last one by which packets could leave: the others are not up.
+    pub(super) fn ends_with(&self, ifindex: u32, is_up: impl Fn(u32) -> bool) -> bool {
+        self.uses(ifindex) && self.paths().iter().all(|path| path.ifindex == ifindex || !is_up(path.ifindex))
     }
 }
 

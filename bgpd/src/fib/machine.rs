@@ -314,7 +314,7 @@ impl Machine {
             Touched::LinkDown { link, flushed } => {
                 flushed.iter().for_each(|prefix| self.plan.poke(prefix));
                 if self.in_use(link.ifindex) {
-                    self.plan.flushed(link.ifindex);
+                    self.plan.flushed(link.ifindex, &self.underlay);
                     self.down.insert(link.ifindex);
                     self.links.insert(link.ifindex, (link.name.clone(), false));
                     self.doubt(WalkCause::Doubt, now, SETTLE);
@@ -323,7 +323,7 @@ impl Machine {
             Touched::Unnumbered { ifindex, flushed, .. } => {
                 flushed.iter().for_each(|prefix| self.plan.poke(prefix));
                 if self.in_use(*ifindex) {
-                    self.plan.flushed(*ifindex);
+                    self.plan.flushed(*ifindex, &self.underlay);
                     self.doubt(WalkCause::Doubt, now, SETTLE);
                 }
             }
@@ -351,6 +351,12 @@ impl Machine {
     /// Whether the kernel should be walked through now.
     pub(super) fn walk_due(&self, now: Instant) -> bool {
         self.walk.due <= now
+    }
+
+    /// Whether the picture is known to be incomplete.
+    #[cfg(test)]
+    pub(super) fn in_doubt(&self) -> bool {
+        self.plan.doubt || self.plan.lost || self.walk.cause == WalkCause::Start
     }
 
     /// The tables to walk through.

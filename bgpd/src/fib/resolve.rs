@@ -210,7 +210,8 @@ impl Underlay {
         Ok(Resolution { ifname: self.name(first.ifindex), metric: route.place.metric, on_link, paths })
     }
 
-    fn is_up(&self, ifindex: u32) -> bool {
+    /// Whether an interface is there and up.
+    pub(super) fn is_up(&self, ifindex: u32) -> bool {
         self.links.get(&ifindex).is_some_and(|link| link.up)
     }
 
@@ -295,8 +296,16 @@ impl Underlay {
         v4.any(|(_, held)| held.iter().any(|held| held.ifindex == ifindex))
     }
 
+    /// IPv4 routes whose last usable interface this was: the kernel drops them. Of others it only marks the path dead.
     fn flush_v4(&mut self, ifindex: u32) -> Vec<Prefix> {
-        self.retain(|prefix, route| prefix.version() != Version::V4 || !route.target.uses_only(ifindex))
+        let links = std::mem::take(&mut self.links);
+        let is_up = |other: u32| links.get(&other).is_some_and(|link| link.up);
+        let lost = |prefix: &Prefix, route: &Foreign| {
+            prefix.version() == Version::V4 && route.target.ends_with(ifindex, is_up)
+        };
+        let flushed = self.retain(|prefix, route| !lost(prefix, route));
+        self.links = links;
+        flushed
     }
 
     /// Drops routes; the prefixes where some went.

@@ -68,6 +68,12 @@ impl Watch {
         }
     }
 
+    /// Makes it easy to overrun.
+    #[cfg(test)]
+    pub(super) fn shrink(&self, bytes: u32) -> io::Result<()> {
+        self.socket.socket_ref().set_rx_buf_sz(bytes)
+    }
+
     /// Reads what is there, without waiting.
     pub(super) fn drain(&mut self, mut visit: impl FnMut(KernelChange)) -> io::Result<Heard> {
         for _ in 0..READS_MAX {
@@ -119,7 +125,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let _guard = runtime.enter();
             let mut watch = Watch::open(0xffff_ffff)?;
-            watch.socket.socket_ref().set_rx_buf_sz(4096u32)?;
+            watch.shrink(4096)?;
             let flood = |verb: &str| {
                 let line = |index: u32| format!("route {verb} blackhole 10.1.{index}.0/24\n");
                 shell::ip_batch(&(0..200).map(line).collect::<String>())

@@ -9,8 +9,9 @@ use bgp_proto::{Prefix, Version};
 use super::slot::Entry;
 use super::slots::SlotId;
 use super::{Plan, State, enqueue, forgive, lies_at};
-use crate::fib::facts::{Arrival, KernelRoute, Place};
+use crate::fib::facts::{Arrival, KernelRoute, Place, Target};
 use crate::fib::intern::Id;
+use crate::fib::resolve::Underlay;
 
 impl Plan {
     /// Somebody else added a route with our mark.
@@ -74,10 +75,11 @@ impl Plan {
         slot.held.as_slice().iter().filter(|entry| lies_at(&self.marks, entry, place)).count()
     }
 
-    /// The kernel dropped the IPv4 routes of an interface, as it does without a word.
-    pub(in crate::fib) fn flushed(&mut self, ifindex: u32) {
+    /// The kernel dropped the IPv4 routes that had no other interface left than this, as it does without a word.
+    pub(in crate::fib) fn flushed(&mut self, ifindex: u32, underlay: &Underlay) {
+        let is_lost = |target: &Target| target.ends_with(ifindex, |other| underlay.is_up(other));
         let lost: Vec<Id> =
-            self.targets.iter().filter(|(_, target)| target.uses_only(ifindex)).map(|(id, _)| id).collect();
+            self.targets.iter().filter(|(_, target)| is_lost(target)).map(|(id, _)| id).collect();
         if lost.is_empty() {
             return;
         }

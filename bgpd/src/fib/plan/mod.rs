@@ -9,7 +9,9 @@
 //! **Ownership.** Ours is what carries our protocol number in our table, at whatever metric. At a [`Place`] (table, metric)
 //! where a foreign route lies, nothing of ours is put: the kernel's replace would hit whichever route comes first there,
 //! and in IPv6 an addition would become one more path of the foreign route. So a route goes to an empty place by a create
-//! that fails if the place is taken, and to a place of ours by a replace; the foreign route wins until it goes.
+//! that fails if the place is taken, and to a place of ours by a replace; the foreign route wins until it goes. One thing
+//! cannot be told apart: an IPv6 path that somebody appends at our place becomes part of our route, and no dump says
+//! whose it is. It counts as an alteration of ours and is undone.
 //!
 //! **Never a hole.** A change at the place is one atomic replace. A route that moves (another metric, another table) is
 //! added at its new place first; the old one goes only when the kernel has acknowledged the new one.

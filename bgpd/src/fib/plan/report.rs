@@ -1,7 +1,5 @@
 //! The plan as the operator sees it: one prefix, desired against held.
 
-use std::ops::Bound;
-
 use bgp_proto::Prefix;
 use reflector::events::FibRoute;
 
@@ -65,15 +63,14 @@ impl Plan {
 
     /// Prefixes in order, at most `max` of those after the given one.
     pub(in crate::fib) fn report_page(&self, after: Option<Prefix>, max: usize) -> Vec<RouteReport> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let beyond = |prefix: &&Prefix| match start {
-            Bound::Excluded(after) => **prefix > after,
-            Bound::Included(_) | Bound::Unbounded => true,
-        };
+        let beyond = |prefix: &Prefix| after.is_none_or(|after| *prefix > after);
         let mut prefixes: Vec<Prefix> =
-            self.slots.iter().map(|(_, slot)| slot.prefix).filter(|prefix| beyond(&prefix)).collect();
+            self.slots.iter().map(|(_, slot)| slot.prefix).filter(beyond).collect();
+        if prefixes.len() > max {
+            prefixes.select_nth_unstable(max);
+            prefixes.truncate(max);
+        }
         prefixes.sort_unstable();
-        prefixes.truncate(max);
         prefixes.iter().filter_map(|prefix| self.report(prefix)).collect()
     }
 

@@ -1,4 +1,6 @@
-//! Tests of the FIB as a whole: against a model of the kernel, and against the clock.
+//! Tests of the FIB as a whole: against a model of the kernel, against a kernel whose notifications are lost, and against
+//! the clock.
 
 mod model;
+mod overrun;
 mod rate;

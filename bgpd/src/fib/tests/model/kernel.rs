@@ -148,7 +148,8 @@ impl Kernel {
     /// Somebody puts a route; whether the kernel took it.
     pub(super) fn put(&mut self, prefix: Prefix, row: Row, create: Create) -> bool {
         let Some((ousted, arrival)) = self.insert(prefix, &row, create) else { return false };
-        if ousted.first() != Some(&row) {
+        // A route replaced by its like is no news, in IPv4.
+        if prefix.version() == Version::V6 || ousted != [row.clone()] {
             let shown = shown(prefix, self.rows(&prefix));
             let told_row = match prefix.version() {
                 Version::V4 => row,
