@@ -3,6 +3,7 @@
 //! Everything runs in a network namespace of its own, on loopback addresses: one process is all clients ([`swarm`]), the
 //! other the daemon ([`contender`]). The machine is shared, so runs of the daemons are interleaved and a median is given.
 //! A run counts only if every receiver ends with every route and the right next hop.
+//! Runs that do not get there are counted beside the median: it speaks of the others only. Clients do not try again.
 //!
 //! * R1: cold start. All clients connect and announce at once; until everybody has everything.
 //! * R2: churn. One client changes one route at a time; from the send to the last receiver.

@@ -183,27 +183,28 @@ fn print(options: &Options, samples: &BTreeMap<String, Vec<Result<Sample>>>) -> 
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{:?}, {} clients with {} prefixes each, median of {} runs",
+        "{:?}, {} clients with {} prefixes each, median of those of {} runs that finished",
         options.scenario, options.clients, options.prefixes, options.runs
     )?;
     writeln!(
         out,
-        "{:9} {:>9} {:>8} {:>8} {:>8} {:>10} {:>9}  latency ms p50/p99/max",
-        "daemon", "time s", "cpu s", "kernel", "peak MB", "octets MB", "updates"
+        "{:9} {:>8} {:>9} {:>8} {:>8} {:>8} {:>10} {:>9}  latency ms p50/p99/max",
+        "daemon", "finished", "time s", "cpu s", "kernel", "peak MB", "octets MB", "updates"
     )?;
     for contender in &options.contenders {
         let all = samples.get(&contender.to_string()).into_iter().flatten();
         let mut good: Vec<&Sample> = all.flat_map(|s| s.as_ref().ok()).collect();
         good.sort_by_key(|s| s.latency.map_or(s.time, |l| l[0]));
         let Some(median) = good.get(good.len() / 2) else {
-            writeln!(out, "{contender:9} did not finish")?;
+            writeln!(out, "{contender:9} {:>8}", format!("0/{}", options.runs))?;
             continue;
         };
         let kernel = 100.0 * median.usage.system.as_secs_f64() / median.usage.cpu.as_secs_f64().max(0.001);
         let latency = median.latency.map(|l| l.map(|d| format!("{:.1}", d.as_secs_f64() * 1e3)).join(" / "));
         writeln!(
             out,
-            "{contender:9} {:9.3} {:8.2} {:7.0}% {:8.1} {:10.1} {:9}  {}",
+            "{contender:9} {:>8} {:9.3} {:8.2} {:7.0}% {:8.1} {:10.1} {:9}  {}",
+            format!("{}/{}", good.len(), options.runs),
             median.time.as_secs_f64(),
             median.usage.cpu.as_secs_f64(),
             kernel,
