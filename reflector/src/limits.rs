@@ -14,6 +14,10 @@ pub const SEGMENTS_FOLD_MIN: usize = 16;
 /// A group log with fewer tombstones than this is not folded for their sake.
 pub const TOMBSTONES_FOLD_MIN: usize = 64;
 
+/// Tombstones that a group log keeps for cursors that have not passed them, unless the live entries are more: then as
+/// many. The slowest cursors are given up beyond that.
+pub const TOMBSTONES_MAX: usize = 65_536;
+
 /// Route changes that a session hands over in one batch, at most.
 pub const BATCH_CHANGES_MAX: usize = 4096;
 
@@ -25,9 +29,6 @@ pub const ADD_PATHS_MAX: usize = 64;
 
 /// Next hops of one multipath route.
 pub const MULTIPATH_MAX: usize = 64;
-
-/// Octets received and not yet framed, a connection: one message of the largest size.
-pub const RECEIVE_BYTES_MAX: usize = 65_535;
 
 /// Between the starts of two answers to ROUTE-REFRESH, a family of a session.
 pub const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(1);

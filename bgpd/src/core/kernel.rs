@@ -87,9 +87,12 @@ pub(super) fn finish_why(
     why: Result<Why, String>,
     reply: oneshot::Sender<Result<Why, String>>,
 ) {
-    let (Some(fib), Ok(mut why)) = (fib, why.clone()) else {
-        let _ = reply.send(why);
-        return;
+    let (fib, mut why) = match (fib, why) {
+        (Some(fib), Ok(why)) => (fib, why),
+        (_, why) => {
+            let _ = reply.send(why);
+            return;
+        }
     };
     let report = fib.query(Query::Prefix(why.prefix));
     tokio::spawn(async move {

@@ -21,6 +21,7 @@ mod startup;
 mod status;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -89,6 +90,7 @@ pub struct Core {
     refused: Option<(Instant, String)>,
     entries: Entries,
     peers: BTreeMap<PeerId, Peer>,
+    by_addr: BTreeMap<IpAddr, PeerId>,
     next_peer: u32,
     groups: BTreeMap<GroupId, watch::Sender<Arc<LogView>>>,
     net: net::Net<Input>,
@@ -127,6 +129,7 @@ impl Core {
             refused: None,
             entries: Entries::default(),
             peers: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
             next_peer: 0,
             groups: BTreeMap::new(),
             net,
@@ -335,8 +338,15 @@ impl Core {
             Notice::TooLong { group, nlri } => {
                 warn!(prefix = %nlri, group = group.0, "attributes fit into no message: not told to the group");
             }
+            Notice::TooSlow { peer } => {
+                warn!(peer = %self.name(peer), "the peer does not read what it is told: session closed");
+                if let Some(peer) = self.peers.get(&peer) {
+                    peer.handle.stop(Stop::OutOfResources);
+                }
+            }
             Notice::StaleExpired { peer, routes } => {
                 info!(peer = %self.name(peer), routes, "restart time is over: stale routes removed");
+                self.forget_visitor(peer);
             }
         }
     }
@@ -365,7 +375,7 @@ impl Core {
     fn answer(&mut self, ask: Ask) {
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         let names = |peer| self.name_of(peer);
-        let find = |addr| self.peers.iter().find(|(_, p)| p.addr == addr).map(|(id, _)| *id);
+        let find = |addr| self.by_addr.get(&addr).copied();
         let context = answers::Context {
             table: &self.table,
             names: &names,

@@ -22,8 +22,8 @@ use crate::config::desired::{self, Remote};
 use crate::fib;
 use crate::net::{self, Attached, PeerHandle};
 
-/// Peers of one listen range, at most.
-const RANGE_PEERS_MAX: usize = 20_000;
+/// Peers beyond which nobody is let in through a listen range.
+const PEERS_MAX: usize = 20_000;
 
 /// A peer.
 pub(super) struct Peer {
@@ -63,6 +63,7 @@ impl Core {
         self.table.set_peer(id, table);
         let handle =
             self.net.spawn(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
+        self.by_addr.insert(addr, id);
         self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None });
         id
     }
@@ -84,6 +85,7 @@ impl Core {
 
     fn remove_peer(&mut self, id: PeerId, stop: Stop) {
         if let Some(peer) = self.peers.remove(&id) {
+            self.by_addr.remove(&peer.addr);
             self.net.remove(peer.addr, stop);
         }
         self.table.remove_peer(id);
@@ -222,7 +224,9 @@ impl Core {
             session::Event::Down { reason, retention } => self.on_down(id, &reason, retention),
             session::Event::StateChanged { from, to } => {
                 debug!(peer = %self.name(id), %from, %to, "state");
-                self.forget_visitor(id, from, to);
+                if from > State::Active && to <= State::Active {
+                    self.forget_visitor(id);
+                }
             }
             session::Event::NotificationSent(notification) => {
                 info!(peer = %self.name(id), %notification, "notification sent");
@@ -242,13 +246,10 @@ impl Core {
         }
     }
 
-    /// Whoever came through a range and did not become a peer leaves nothing behind.
-    fn forget_visitor(&mut self, id: PeerId, from: State, to: State) {
-        let gave_up = matches!(from, State::OpenSent | State::OpenConfirm)
-            && matches!(to, State::Idle | State::Active | State::Connect);
-        let is_visitor =
-            self.peers.get(&id).is_some_and(|p| matches!(p.remote, Remote::Range(_)) && p.up.is_none());
-        if gave_up && is_visitor {
+    /// Whoever came through a range, has no session, and is not waited for, leaves nothing behind.
+    pub(super) fn forget_visitor(&mut self, id: PeerId) {
+        let is_visitor = |p: &Peer| matches!(p.remote, Remote::Range(_)) && p.up.is_none();
+        if self.peers.get(&id).is_some_and(is_visitor) && !self.table.awaits(id) {
             self.remove_peer(id, Stop::Leave);
         }
     }
@@ -262,18 +263,14 @@ impl Core {
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.up = None;
-        if let (Remote::Range(_), reflector::events::Retention::Drop) = (peer.remote, retention) {
-            // Whoever came through a range leaves nothing behind.
-            self.remove_peer(id, Stop::Leave);
-        } else {
-            self.drop_unused_groups();
-        }
+        self.drop_unused_groups();
+        self.forget_visitor(id);
     }
 
     /// A connection from an address inside a listen range.
     fn on_incoming(&mut self, remote: SocketAddr, stream: TcpStream) {
         let addr = remote.ip().to_canonical();
-        if let Some((_, peer)) = self.peers.iter().find(|(_, p)| p.addr == addr) {
+        if let Some(peer) = self.by_addr.get(&addr).and_then(|id| self.peers.get(id)) {
             peer.handle.accept(stream, remote);
             return;
         }
@@ -283,8 +280,8 @@ impl Core {
         });
         let Some((_, config)) = range.max_by_key(|(len, _)| *len) else { return };
         let config = config.clone();
-        if self.of_entry(config.remote).len() >= RANGE_PEERS_MAX {
-            warn!(range = %config.remote, %addr, max = RANGE_PEERS_MAX, "listen range is full: connection closed");
+        if self.peers.len() >= PEERS_MAX {
+            warn!(range = %config.remote, %addr, max = PEERS_MAX, "too many peers: connection closed");
             return;
         }
         let name = format!("{}/{addr}", config.name);

@@ -335,6 +335,8 @@ impl Process {
                 match notice {
                     Notice::RefreshWanted { peer, family } => turn.refreshes.push((peer, family)),
                     Notice::TooLong { nlri, .. } => turn.broken.push(format!("{nlri} fits into no message")),
+                    // A simulated cluster is too small for that.
+                    Notice::TooSlow { peer } => turn.broken.push(format!("{peer} is given up as too slow")),
                     Notice::PrefixLimit { .. } | Notice::StaleExpired { .. } => {}
                 }
             }

@@ -66,11 +66,6 @@ impl Cursor {
         self.position = feed.position.clone();
     }
 
-    /// Whether there is nothing left to take from `view`.
-    pub fn is_at_end(&self, view: &LogView) -> bool {
-        view.after(self.at).is_none() && self.due.is_none()
-    }
-
     /// Takes the next segment's octets for this peer. Returns `false` when there was none.
     pub fn take(&mut self, view: &LogView, out: impl FnMut(Bytes)) -> bool {
         let Some(segment) = view.after(self.at) else {

@@ -36,7 +36,9 @@ use super::entry::{Item, LogKey, State, Store, Takeover};
 use super::pack;
 use crate::feed::{LogView, Position, Segment, SegmentBuilder};
 use crate::ids::{PeerId, Seq};
-use crate::limits::{SEGMENT_BYTES_MAX, SEGMENTS_FOLD_MIN, SEGMENTS_MAX, TOMBSTONES_FOLD_MIN};
+use crate::limits::{
+    SEGMENT_BYTES_MAX, SEGMENTS_FOLD_MIN, SEGMENTS_MAX, TOMBSTONES_FOLD_MIN, TOMBSTONES_MAX,
+};
 use crate::rib::{AttrId, Few, PrefixId, Rib};
 
 /// Where an entry stands.
@@ -183,7 +185,7 @@ impl Log {
         }
         let passed = self.passed();
         for held in core::mem::take(&mut self.held) {
-            self.rewrite_alone(&held, passed, Thrift::Tidy, store);
+            self.rewrite_alone(held, passed, Thrift::Tidy, store);
         }
         self.publish();
     }
@@ -289,9 +291,26 @@ impl Log {
         if self.held.len() >= self.fold_segments_at || self.tombstones >= self.fold_tombstones_at {
             self.fold(store, Thrift::Lazy);
         }
+        sealed.too_slow = self.give_up_slowest(store);
         self.publish();
         sealed.is_new = true;
         sealed
+    }
+
+    /// Gives up the slowest cursors while there is more to remember for them than [`TOMBSTONES_MAX`].
+    fn give_up_slowest(&mut self, store: &mut Store<'_>) -> Vec<PeerId> {
+        let mut given_up = Vec::new();
+        while self.tombstones > TOMBSTONES_MAX.max(self.live) {
+            // What every cursor has passed is kept for nobody.
+            self.fold(store, Thrift::Lazy);
+            let passed = self.passed();
+            if self.tombstones <= TOMBSTONES_MAX.max(self.live) || passed >= self.end {
+                break;
+            }
+            let slowest = self.members.extract_if(.., |(_, position)| position.seq() <= passed);
+            given_up.extend(slowest.map(|(peer, _)| peer));
+        }
+        given_up
     }
 
     fn queued_item(&self, key: LogKey) -> Option<Item> {
@@ -359,20 +378,26 @@ impl Log {
         let passed = positions.first().copied().unwrap_or(self.end);
         let is_forced = self.held.len() >= SEGMENTS_MAX;
         let held = core::mem::take(&mut self.held);
-        for range in joins(&held, &positions, is_forced) {
-            let [first, .., last] = &held[range.clone()] else {
-                self.rewrite_alone(&held[range.start], passed, thrift, store);
-                continue;
-            };
-            let (after, through) = (first.segment.after(), last.segment.through());
-            self.rewrite(&held[range], after, through, passed, store);
+        let ranges = joins(&held, &positions, is_forced);
+        let mut held = held.into_iter();
+        for range in ranges {
+            let mut joined: Vec<Held> = held.by_ref().take(range.len()).collect();
+            match &joined[..] {
+                [first, .., last] => {
+                    let (after, through) = (first.segment.after(), last.segment.through());
+                    self.rewrite(&joined, after, through, passed, store);
+                }
+                [_] | [] => {
+                    joined.drain(..).for_each(|alone| self.rewrite_alone(alone, passed, thrift, store));
+                }
+            }
         }
         self.fold_segments_at = SEGMENTS_FOLD_MIN.max(self.held.len() * 2);
         self.fold_tombstones_at = TOMBSTONES_FOLD_MIN.max(self.tombstones * 2);
     }
 
     /// Keeps a segment as it is unless it is worth rewriting.
-    fn rewrite_alone(&mut self, held: &Held, passed: Seq, thrift: Thrift, store: &mut Store<'_>) {
+    fn rewrite_alone(&mut self, held: Held, passed: Seq, thrift: Thrift, store: &mut Store<'_>) {
         let (after, through) = (held.segment.after(), held.segment.through());
         let is_swept =
             through <= passed && held.keys.iter().any(|k| self.is_tombstone_in(*k, after, through));
@@ -381,10 +406,9 @@ impl Log {
             Thrift::Tidy => held.dead > 0,
         };
         if is_swept || is_worth_it {
-            self.rewrite(core::slice::from_ref(held), after, through, passed, store);
+            self.rewrite(core::slice::from_ref(&held), after, through, passed, store);
         } else {
-            let (segment, keys) = (held.segment.clone(), held.keys.clone());
-            self.held.push(Held { segment, keys, dead: held.dead });
+            self.held.push(held);
         }
     }
 
@@ -503,6 +527,8 @@ pub struct Sealed {
     pub is_new: bool,
     /// Keys whose attributes do not fit into a message for these peers; they are withdrawn instead.
     pub too_long: Vec<LogKey>,
+    /// Members that are so far behind that they were given up: their sessions must end.
+    pub too_slow: Vec<PeerId>,
 }
 
 fn item(key: LogKey, entry: &Entry) -> Item {

@@ -13,6 +13,8 @@ mod log;
 mod pack;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod oracle;
 
 pub use entry::{LogKey, State, Store};

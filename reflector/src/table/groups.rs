@@ -71,14 +71,13 @@ impl Table {
     /// Tells the family's groups of a prefix that was decided again.
     pub(super) fn tell_groups(&mut self, at: usize, prefix: PrefixId, best_is_same: bool) {
         let family = self.ribs[at].family;
-        let concerned: Vec<GroupId> = self
-            .groups
-            .values()
-            .filter(|g| g.key.family == family && !(best_is_same && g.key.paths_max == 1))
-            .map(|g| g.id)
-            .collect();
-        for id in concerned {
-            self.tell_group(id, at, prefix);
+        let mut after = GroupId(0);
+        // Groups count from 1. One at a time, so that a prefix costs no list.
+        while let Some((id, group)) = self.groups.range(GroupId(after.0 + 1)..).next() {
+            after = *id;
+            if group.key.family == family && !(best_is_same && group.key.paths_max == 1) {
+                self.tell_group(after, at, prefix);
+            }
         }
     }
 
@@ -198,6 +197,7 @@ impl Table {
         }
         let Ok(at) = self.ribs.binary_search_by_key(&group.key.family, |r| r.family) else { return };
         let sealed = group.log.seal(&mut Store { attrs: &mut self.attrs, rib: &mut self.ribs[at] });
+        self.pending.notices.extend(sealed.too_slow.into_iter().map(|peer| Notice::TooSlow { peer }));
         for key in sealed.too_long {
             if let Some(nlri) = self.ribs[at].find_nlri(key.prefix) {
                 self.pending.notices.push(Notice::TooLong { group: id, nlri: nlri.clone() });

@@ -19,9 +19,10 @@ use crate::rib::{AttrId, Candidate, Freshness};
 use crate::time::Instant;
 
 impl Table {
-    /// Takes what a peer said. Changes of peers that are not up are ignored.
+    /// Takes what a peer said. Changes of peers that are not up, or whose session ends because they said too much, are
+    /// ignored.
     pub fn routes(&mut self, peer: PeerId, routes: &Routes, now: Instant) {
-        if peer != PeerId::LOCAL && self.peers.get(&peer).is_none_or(|p| p.up.is_none()) {
+        if peer != PeerId::LOCAL && self.peers.get(&peer).is_none_or(|p| p.up.is_none() || p.is_over_limit) {
             return;
         }
         // What does not depend on the prefix is found out once for each attribute set.

@@ -23,7 +23,7 @@ pub use query::{Explanation, GroupAnswer, PathAnswer};
 pub use rejected::Rejected;
 
 use bgp_proto::attr::{Community, LargeCommunity, Origin};
-use bgp_proto::{AttrSetBuilder, ClusterId, Family, NextHop, Nlri, PathId, Prefix};
+use bgp_proto::{AttrSetBuilder, ClusterId, Family, FamilySet, NextHop, Nlri, PathId, Prefix};
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +117,12 @@ pub enum Notice {
         /// The destination.
         nlri: Nlri,
     },
+    /// The peer reads so slowly that its group would have to remember ever more for it; it is no longer waited for.
+    /// Cease, subcode 8 (RFC 4486).
+    TooSlow {
+        /// The peer.
+        peer: PeerId,
+    },
     /// The peer's restart time ran out; its stale routes went.
     StaleExpired {
         /// The peer.
@@ -134,6 +140,8 @@ pub struct Table {
     ribs: Vec<Rib>,
     next_hops: NextHops,
     peers: BTreeMap<PeerId, Peer>,
+    /// Peers with routes that they have yet to confirm: when those go, and in which families.
+    stale: BTreeMap<PeerId, (Instant, FamilySet)>,
     groups: BTreeMap<GroupId, Group>,
     groups_made: u32,
     originations: BTreeMap<Prefix, Origination>,
@@ -153,6 +161,7 @@ impl Table {
             attrs: AttrTable::default(),
             ribs: Vec::new(),
             peers: BTreeMap::new(),
+            stale: BTreeMap::new(),
             groups: BTreeMap::new(),
             groups_made: 0,
             originations: BTreeMap::new(),

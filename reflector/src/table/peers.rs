@@ -114,10 +114,8 @@ pub(super) struct Peer {
     pub(super) addr: IpAddr,
     pub(super) router_id: RouterId,
     pub(super) up: Option<Up>,
-    /// When stale routes go, and the families that have some.
-    pub(super) stale: Option<(Instant, FamilySet)>,
     accepted: Vec<(Family, u32)>,
-    is_over_limit: bool,
+    pub(super) is_over_limit: bool,
     rejected: BTreeMap<Rejected, u64>,
     rejections: VecDeque<(Nlri, Rejected)>,
 }
@@ -139,7 +137,6 @@ impl Peer {
             addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             router_id: RouterId(0),
             up: None,
-            stale: None,
             accepted: Vec::new(),
             is_over_limit: false,
             rejected: BTreeMap::new(),
@@ -262,7 +259,7 @@ impl Table {
         peer.addr = attachment.peer_addr;
         peer.router_id = negotiated.peer_router_id;
         peer.is_over_limit = false;
-        if let Some((until, _)) = &mut peer.stale {
+        if let Some((until, _)) = self.stale.get_mut(&id) {
             *until = now + self.config.stale_path_time;
         }
         let up = Up {
@@ -314,7 +311,7 @@ impl Table {
 
     /// RFC 4724 section 4.2: stale routes of a family that the peer did not keep forwarding for go at once.
     fn forget_unkept(&mut self, id: PeerId, negotiated: &Negotiated) {
-        let Some((until, stale)) = self.peers.get(&id).and_then(|p| p.stale) else { return };
+        let Some((until, stale)) = self.stale.remove(&id) else { return };
         let kept = negotiated.restart.map_or(FamilySet::EMPTY, |r| r.forwarding.intersection(r.families));
         let mut left = FamilySet::EMPTY;
         for family in stale.iter() {
@@ -324,8 +321,15 @@ impl Table {
                 self.sweep(id, family);
             }
         }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.stale = (!left.is_empty()).then_some((until, left));
+        self.keep_stale(id, until, left);
+    }
+
+    /// Remembers until when which families of a peer may be stale; only peers that have some are remembered.
+    fn keep_stale(&mut self, id: PeerId, until: Instant, families: FamilySet) {
+        if families.is_empty() {
+            self.stale.remove(&id);
+        } else {
+            self.stale.insert(id, (until, families));
         }
     }
 
@@ -337,7 +341,7 @@ impl Table {
             Retention::Drop => (core::time::Duration::ZERO, FamilySet::EMPTY),
             Retention::Stale { restart_time, families } => (restart_time, families),
         };
-        peer.stale = (!kept.is_empty()).then_some((now + restart_time, kept));
+        self.keep_stale(id, now + restart_time, kept);
         for (_, group) in groups {
             self.leave_group(id, group);
         }
@@ -358,10 +362,11 @@ impl Table {
 
     /// The peer said all it has to say of `family` (RFC 4724 section 2): what it did not repeat goes.
     pub fn end_of_rib(&mut self, id: PeerId, family: Family) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some((until, mut families)) = peer.stale.filter(|(_, f)| f.contains(family)) else { return };
-        families.remove(family);
-        peer.stale = (!families.is_empty()).then_some((until, families));
+        let Some((until, mut families)) = self.stale.get(&id).copied() else { return };
+        if !families.remove(family) {
+            return;
+        }
+        self.keep_stale(id, until, families);
         self.sweep(id, family);
     }
 
@@ -377,19 +382,22 @@ impl Table {
         self.sweep(id, family);
     }
 
+    /// Whether the peer has routes that wait for it to come back, or to confirm them.
+    pub fn awaits(&self, id: PeerId) -> bool {
+        self.stale.contains_key(&id)
+    }
+
     /// When [`Table::timeout`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|p| p.stale.map(|(until, _)| until)).min()
+        self.stale.values().map(|(until, _)| *until).min()
     }
 
     /// Drops stale routes whose time is over.
     pub fn timeout(&mut self, now: Instant) {
-        let due = |p: &Peer| p.stale.is_some_and(|(until, _)| until <= now);
-        let expired: Vec<PeerId> = self.peers.iter().filter(|(_, p)| due(p)).map(|(id, _)| *id).collect();
-        for peer in expired {
-            let Some((_, families)) = self.peers.get_mut(&peer).and_then(|p| p.stale.take()) else {
-                continue;
-            };
+        let due = self.stale.iter().filter(|(_, (until, _))| *until <= now);
+        let expired: Vec<(PeerId, FamilySet)> = due.map(|(peer, (_, families))| (*peer, *families)).collect();
+        for (peer, families) in expired {
+            self.stale.remove(&peer);
             let routes = families.iter().map(|family| self.sweep(peer, family)).sum();
             self.pending.notices.push(Notice::StaleExpired { peer, routes });
         }
