@@ -1,5 +1,5 @@
-//! The limit: the same octets walked by hand, with bounds checks and nothing else. No flags are looked at, no value is
-//! judged, nothing is kept.
+//! The limit: the same octets walked by hand. The header is recognised and bounds are checked, nothing else: no flags are
+//! looked at, no value is judged, no second copy noticed, nothing is kept.
 
 use crate::{Encode, Sum};
 use bytes::BytesMut;
@@ -77,8 +77,12 @@ pub fn nlri(message: &[u8]) -> Option<Sum> {
 
 #[inline]
 fn sections(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let len = usize::from(u16::from_be_bytes(message.get(16..18)?.try_into().ok()?));
-    let body = message.get(19..len)?;
+    let (header, body) = message.split_first_chunk::<19>()?;
+    let [marker @ .., high, low, 2] = header else { return None };
+    if marker != &[0xFF; 16] {
+        return None;
+    }
+    let body = body.get(..usize::from(u16::from_be_bytes([*high, *low])).checked_sub(19)?)?;
     let withdrawn_len = usize::from(u16::from_be_bytes(body.get(..2)?.try_into().ok()?));
     let withdrawn = body.get(2..2 + withdrawn_len)?;
     let body = body.get(2 + withdrawn_len..)?;

@@ -26,7 +26,6 @@ pub fn full(message: &[u8], four: bool) -> Option<Sum> {
     let mut sum = Sum::default();
     let frame = Frame::first(message, ctx).ok()??;
     let update = Update::decode(frame.body(), ctx).ok()?;
-    sum.add(update.origin() as u64);
     update.as_path().iter().for_each(|asn| sum.add(u64::from(asn.0)));
     sum.add(u64::from(update.med().unwrap_or(0)));
     sum.add(u64::from(update.local_pref().unwrap_or(0)));
@@ -37,6 +36,7 @@ pub fn full(message: &[u8], four: bool) -> Option<Sum> {
         unreach.nlri.prefixes().for_each(|(_, prefix)| sum.prefix(prefix.bits(), prefix.len()));
     }
     for reach in update.reach() {
+        sum.add(update.origin() as u64);
         match reach.next_hop {
             NextHop::V4(v4) => sum.add(u64::from(u32::from(v4))),
             NextHop::V6 { global, .. } => sum.add(u64::from(u128::from(global) as u32)),

@@ -167,19 +167,19 @@ fn walk(block: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, R
     walked.take_number::<3>(&mut rest, ctx);
     walked.take_number::<4>(&mut rest, ctx);
     walked.take_number::<5>(&mut rest, ctx);
-    walked.take::<6>(&mut rest, ctx);
-    walked.take::<7>(&mut rest, ctx);
-    walked.take::<8>(&mut rest, ctx);
+    walked.take_short::<6>(&mut rest, ctx);
+    walked.take_short::<7>(&mut rest, ctx);
+    walked.take_short::<8>(&mut rest, ctx);
     walked.take_number::<9>(&mut rest, ctx);
-    walked.take::<10>(&mut rest, ctx);
+    walked.take_short::<10>(&mut rest, ctx);
     if walked.seen & bit(AttrCode::MP_REACH_NLRI) == 0 {
         walked.take::<14>(&mut rest, ctx);
     }
     walked.take::<15>(&mut rest, ctx);
-    walked.take::<16>(&mut rest, ctx);
-    walked.take::<17>(&mut rest, ctx);
-    walked.take::<18>(&mut rest, ctx);
-    walked.take::<32>(&mut rest, ctx);
+    walked.take_short::<16>(&mut rest, ctx);
+    walked.take_short::<17>(&mut rest, ctx);
+    walked.take_short::<18>(&mut rest, ctx);
+    walked.take_short::<32>(&mut rest, ctx);
     if !rest.is_empty() {
         walked = walked.judge_rest(rest, ctx, log)?;
     }
@@ -205,6 +205,25 @@ impl Walked {
             self.seen |= bit(code);
             self.found = self.found.with(code, attr.value.len(), attrs.rest());
             *rest = attrs.rest();
+        }
+    }
+
+    /// As [`Walked::take`] for codes that nobody gives an extended length without need.
+    #[inline(always)]
+    fn take_short<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+        let code = AttrCode(CODE);
+        let [flags, number, len, tail @ ..] = *rest else { return };
+        if *number != CODE {
+            return;
+        }
+        let Some((value, tail)) = tail.split_at_checked(usize::from(*len)) else { return };
+        let class = definition_in(code, ctx).unwrap_or_default();
+        let sound =
+            flags & 0xD0 == class.0 && value_fault(code, value, ctx).is_none() && !is_out_of_place(code, ctx);
+        if sound {
+            self.seen |= bit(code);
+            self.found = self.found.with(code, value.len(), tail);
+            *rest = tail;
         }
     }
 
