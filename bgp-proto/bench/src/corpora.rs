@@ -23,7 +23,8 @@ pub fn all() -> Vec<Corpus> {
         let mut rng = Rng(0x9E37_79B9_7F4A_7C15);
         Corpus { name, messages: (0..1024).map(|_| (make(&mut rng), true)).collect() }
     };
-    let mut corpora = vec![made("table IPv4", table_v4), made("table IPv6", table_v6), made("Pod routes", pod)];
+    let mut corpora =
+        vec![made("table IPv4", table_v4), made("table IPv6", table_v6), made("Pod routes", pod)];
     corpora.extend(recorded());
     corpora
 }

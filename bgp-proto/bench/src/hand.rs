@@ -130,7 +130,8 @@ fn prefixes_v6(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
         let address = match rest.first_chunk::<16>() {
             Some(all) => u128::from_be_bytes(*all),
             None => {
-                let octets = rest.get(..n)?.iter().fold(0, |address, octet| address << 8 | u128::from(*octet));
+                let octets =
+                    rest.get(..n)?.iter().fold(0, |address, octet| address << 8 | u128::from(*octet));
                 octets.checked_shl(128 - 8 * n as u32).unwrap_or(0)
             }
         };

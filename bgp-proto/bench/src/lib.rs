@@ -6,8 +6,8 @@
 
 pub mod corpora;
 mod hand;
-mod ours;
 mod others;
+mod ours;
 
 use bytes::BytesMut;
 

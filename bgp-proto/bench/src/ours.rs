@@ -89,9 +89,10 @@ pub fn parts(message: &[u8], four: bool) -> Option<(Vec<u8>, Option<Vec<u8>>, Ve
     let reach = Update::decode(frame.body(), ctx).ok()?.reach().next()?;
     let (block, prefixes) = routes(message, four)?;
     let hop = match reach.next_hop {
-        NextHop::V6 { global, link_local } => {
-            Some([global.octets().to_vec(), link_local.map(|v6| v6.octets().to_vec()).unwrap_or_default()].concat())
-        }
+        NextHop::V6 { global, link_local } => Some(
+            [global.octets().to_vec(), link_local.map(|v6| v6.octets().to_vec()).unwrap_or_default()]
+                .concat(),
+        ),
         NextHop::V4(_) | NextHop::Opaque(_) => None,
     };
     let prefixes = prefixes.iter().map(|(_, prefix)| (prefix.len(), prefix.bits().to_be_bytes())).collect();

@@ -22,9 +22,11 @@ fn main() {
                     black_box((codec.full)(octets, *four));
                 })
             });
-            let announcing = messages.iter().filter(|(octets, four)| bgp_proto_bench::announces(octets, *four));
-            let encodes: Option<Vec<_>> =
-                announcing.map(|(octets, four)| codec.prepare.and_then(|prepare| prepare(octets, *four))).collect();
+            let announcing =
+                messages.iter().filter(|(octets, four)| bgp_proto_bench::announces(octets, *four));
+            let encodes: Option<Vec<_>> = announcing
+                .map(|(octets, four)| codec.prepare.and_then(|prepare| prepare(octets, *four)))
+                .collect();
             let mut out = BytesMut::with_capacity(1 << 20);
             let encode = encodes.map(|encodes| {
                 count(encodes.len(), || {

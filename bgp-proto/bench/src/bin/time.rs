@@ -26,7 +26,8 @@ fn main() {
     });
     table("Encode", &corpora, &codecs, |corpus, codec| {
         let prepare = codec.prepare?;
-        let messages = corpus.messages.iter().filter(|(octets, four)| bgp_proto_bench::announces(octets, *four));
+        let messages =
+            corpus.messages.iter().filter(|(octets, four)| bgp_proto_bench::announces(octets, *four));
         let encodes: Option<Vec<Encode>> = messages.map(|(octets, four)| prepare(octets, *four)).collect();
         let encodes = encodes?;
         let mut out = BytesMut::with_capacity(1 << 17);
@@ -44,12 +45,18 @@ fn main() {
 
 /// Says where a codec reads something else than the walk by hand.
 fn report_differences(corpus: &Corpus, codecs: &[Codec]) {
-    let by_hand: Vec<_> = corpus.messages.iter().map(|(octets, four)| (codecs[0].full)(octets, *four)).collect();
+    let by_hand: Vec<_> =
+        corpus.messages.iter().map(|(octets, four)| (codecs[0].full)(octets, *four)).collect();
     for codec in codecs {
         let found = corpus.messages.iter().map(|(octets, four)| (codec.full)(octets, *four));
         let differ = found.zip(&by_hand).filter(|(found, by_hand)| found != *by_hand).count();
         if differ > 0 {
-            println!("{}: {} reads {differ} of {} messages otherwise", corpus.name, codec.name, by_hand.len());
+            println!(
+                "{}: {} reads {differ} of {} messages otherwise",
+                corpus.name,
+                codec.name,
+                by_hand.len()
+            );
         }
     }
 }

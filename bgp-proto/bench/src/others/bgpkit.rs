@@ -29,7 +29,9 @@ pub fn full(message: &[u8], four: bool) -> Option<Sum> {
                 }
             }
             AttributeValue::NextHop(hop) => sum.hop(*hop),
-            AttributeValue::MultiExitDiscriminator(n) | AttributeValue::LocalPreference(n) => sum.add(u64::from(*n)),
+            AttributeValue::MultiExitDiscriminator(n) | AttributeValue::LocalPreference(n) => {
+                sum.add(u64::from(*n))
+            }
             AttributeValue::Communities(communities) => {
                 communities.iter().for_each(|community| sum.add(number(*community)));
             }
@@ -38,7 +40,9 @@ pub fn full(message: &[u8], four: bool) -> Option<Sum> {
             AttributeValue::MpReachNlri(nlri) | AttributeValue::MpUnreachNlri(nlri) => {
                 match nlri.next_hop {
                     Some(NextHopAddress::Ipv4(v4)) => sum.hop(v4.into()),
-                    Some(NextHopAddress::Ipv6(v6) | NextHopAddress::Ipv6LinkLocal(v6, _)) => sum.hop(v6.into()),
+                    Some(NextHopAddress::Ipv6(v6) | NextHopAddress::Ipv6LinkLocal(v6, _)) => {
+                        sum.hop(v6.into())
+                    }
                     _ => {}
                 }
                 for prefix in &nlri.prefixes {

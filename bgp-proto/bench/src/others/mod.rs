@@ -16,7 +16,12 @@ pub fn codecs() -> Vec<Codec> {
             nlri: Some(route_core::nlri),
             prepare: Some(route_core::prepare),
         },
-        Codec { name: "netgauze-bgp-pkt", full: netgauze::full, nlri: None, prepare: Some(netgauze::prepare) },
+        Codec {
+            name: "netgauze-bgp-pkt",
+            full: netgauze::full,
+            nlri: None,
+            prepare: Some(netgauze::prepare),
+        },
         Codec { name: "bgpkit-parser", full: bgpkit::full, nlri: None, prepare: Some(bgpkit::prepare) },
         Codec { name: "zettabgp", full: zetta::full, nlri: None, prepare: Some(zetta::prepare) },
     ]

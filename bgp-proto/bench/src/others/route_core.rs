@@ -81,7 +81,8 @@ fn add_routes(update: &UpdateMessage<&[u8]>, sum: &mut Sum) -> Option<()> {
 pub fn prepare(message: &[u8], four: bool) -> Option<Encode> {
     let config = of(four);
     let update = UpdateMessage::from_octets(message.to_vec(), config).ok()?;
-    let attributes = UpdateBuilder::<Vec<u8>, Ipv4UnicastNlri>::from_update_message(&update, config, Vec::new());
+    let attributes =
+        UpdateBuilder::<Vec<u8>, Ipv4UnicastNlri>::from_update_message(&update, config, Vec::new());
     let attributes = attributes.ok()?.attributes().clone();
     let hop = update.mp_next_hop().ok()?;
     let prefixes: Vec<_> = update
@@ -99,7 +100,8 @@ pub fn prepare(message: &[u8], four: bool) -> Option<Encode> {
     Some(Box::new(move |out: &mut BytesMut| {
         macro_rules! write {
             ($nlri:ty) => {{
-                let mut builder = UpdateBuilder::<Vec<u8>, $nlri>::from_attributes_builder(attributes.clone());
+                let mut builder =
+                    UpdateBuilder::<Vec<u8>, $nlri>::from_attributes_builder(attributes.clone());
                 if let Some(hop) = hop {
                     let _ = builder.set_mp_nexthop(hop);
                 }
