@@ -22,6 +22,21 @@ fn messages() {
 }
 
 #[test]
+fn round_trips() {
+    replay("roundtrip", targets::roundtrip);
+}
+
+#[test]
+fn differences() {
+    replay("differential", targets::differential);
+}
+
+#[test]
+fn attributes() {
+    replay("attributes", targets::attributes);
+}
+
+#[test]
 fn sessions() {
     replay("session", targets::session);
 }

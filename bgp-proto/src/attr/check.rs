@@ -96,7 +96,7 @@ pub(crate) fn value_fault(code: AttrCode, value: &[u8], ctx: &WireContext) -> Op
         AttrCode::EXT_COMMUNITIES => list(8),
         AttrCode::LARGE_COMMUNITIES => list(12),
         AttrCode::IPV6_EXT_COMMUNITIES => list(20),
-        AttrCode::AS4_PATH => as4_path_fault(value).map(|cause| (cause, Remedy::Discard)),
+        AttrCode::AS4_PATH => as4_path_fault(value, ctx),
         AttrCode::AS4_AGGREGATOR => aggregator_fault(value, AsnWidth::Four),
         AttrCode::AIGP => (!is_aigp(value)).then_some((Cause::AttributeValue, Remedy::Discard)),
         AttrCode::PREFIX_SID => (!is_tlvs(value, 1)).then_some((Cause::AttributeValue, Remedy::Discard)),
@@ -174,15 +174,20 @@ fn later(mut segments: Segments<'_>, cause: Cause) -> Cause {
     if sound && segments.rest().is_empty() { cause } else { Cause::PathSegment }
 }
 
-/// RFC 6793 section 6.
-fn as4_path_fault(value: &[u8]) -> Option<Cause> {
+/// RFC 6793 section 6: a malformed AS4_PATH is dropped, and so is one with AS zero (RFC 7607 section 2). One that is whole
+/// becomes part of the path, so a set in it is a set in the path (RFC 9774 section 3).
+fn as4_path_fault(value: &[u8], ctx: &WireContext) -> Option<(Cause, Remedy)> {
     let Some(path) = AsPath::new(value, AsnWidth::Four) else {
-        return Some(Cause::PathSegment);
+        return Some((Cause::PathSegment, Remedy::Discard));
     };
     if path.is_empty() {
-        return Some(Cause::AttributeLength);
+        return Some((Cause::AttributeLength, Remedy::Discard));
     }
-    path.iter().any(|asn| asn.0 == 0).then_some(Cause::AsZero)
+    if path.iter().any(|asn| asn.0 == 0) {
+        return Some((Cause::AsZero, Remedy::Discard));
+    }
+    let refused = ctx.as_sets == AsSets::Refused && path.segments().any(|segment| segment.kind.is_set());
+    refused.then_some((Cause::AsSet, Remedy::Withdraw))
 }
 
 /// RFC 7606 section 7.7, RFC 7607.

@@ -232,11 +232,13 @@ fn remedy_for(attr: &Attr, ctx: &WireContext) -> Remedy {
         16 => list(8),
         32 => list(12),
         25 => list(20),
-        17 => when(
-            segments(value, 4)
-                .is_none_or(|path| path.is_empty() || path.iter().any(|(_, asns)| asns.contains(&0))),
-            Remedy::Discard,
-        ),
+        17 => match segments(value, 4) {
+            Some(path) if !path.is_empty() && path.iter().all(|(_, asns)| !asns.contains(&0)) => {
+                let set = path.iter().any(|(kind, _)| matches!(kind, 1 | 4));
+                when(set && ctx.as_sets == AsSets::Refused, Remedy::Withdraw)
+            }
+            _ => Remedy::Discard,
+        },
         18 => when(n != 8 || value[..4] == [0; 4], Remedy::Discard),
         40 => when(!tlvs(value), Remedy::Discard),
         26 => when(!aigp(value), Remedy::Discard),
