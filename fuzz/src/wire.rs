@@ -1,7 +1,7 @@
 //! What the targets of the codec do with octets. The first octet chooses the [`WireContext`], so that one corpus covers all
 //! kinds of session; the rest is a stream of messages, the body of an UPDATE, or one attribute.
 
-use bgp_proto::attr::{AsPath, Community, LargeCommunity, List};
+use bgp_proto::attr::{AsPath, Community, ExtCommunity, Ipv6ExtCommunity, LargeCommunity, List};
 use bgp_proto::context::{AsSets, Features};
 use bgp_proto::{
     AsnWidth, AttrBlock, AttrSet, Family, FamilySet, Frame, HEADER_OCTETS, Message, MessageMax, Nlri, PathId,
@@ -131,9 +131,11 @@ fn read_all(update: &Update<'_>) {
     assert_eq!(path.iter().count(), path.segments().map(|segment| segment.len()).sum::<usize>());
     drop(format!("{} {:?} {:?}", update.origin(), update.med(), update.local_pref()));
     drop(format!("{:?} {:?} {:?}", update.aggregator(), update.originator_id(), update.cluster_list()));
-    drop(format!("{:?} {:?} {:?}", update.aigp(), update.only_to_customer(), update.ipv6_ext_communities()));
+    drop(format!("{:?} {:?}", update.aigp(), update.only_to_customer()));
     items_read_back::<Community>(update.communities());
-    drop(format!("{:?}", update.ext_communities()));
+    items_read_back::<ExtCommunity>(update.ext_communities());
+    items_read_back::<Ipv6ExtCommunity>(update.ipv6_ext_communities());
+    read_services(update);
     items_read_back::<LargeCommunity>(update.large_communities());
     for unreach in update.unreach() {
         unreach.nlri.prefixes().for_each(|(_, prefix)| reads_back(prefix));
@@ -143,6 +145,27 @@ fn read_all(update: &Update<'_>) {
         let set = update.attr_set(reach.next_hop);
         drop(format!("{set:?}"));
         assert!(AsPath::new(set.as_path().octets(), AsnWidth::Four).is_some(), "a set's path is well-formed");
+    }
+}
+
+/// Attributes that are passed on unread, whatever their value.
+fn read_services(update: &Update<'_>) {
+    for tunnel in update.tunnels() {
+        drop(format!("{tunnel:?} {:?} {:?}", tunnel.egress(), tunnel.vxlan()));
+        drop(format!("{:?} {:?} {:?}", tunnel.protocol(), tunnel.color(), tunnel.udp_port()));
+        assert!(tunnel.sub_tlvs().map(|tlv| tlv.value.len()).sum::<usize>() <= 0xFFFF);
+    }
+    drop(format!("{:?} {:?}", update.pmsi_tunnel(), update.bgpsec_path()));
+    if let Some(sid) = update.prefix_sid() {
+        drop(format!(
+            "{:?} {:?} {:?}",
+            sid.label_index(),
+            sid.srgb().collect::<Vec<_>>(),
+            sid.tlvs().count()
+        ));
+    }
+    if let Some(customer) = update.customer_attrs() {
+        drop(format!("{} {}", customer.origin_as, customer.attrs.count()));
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{Aggregator, Communities, Community, ExtCommunity, LargeCommunities, LargeCommunity};
 use super::{
     AsPath, AttrSet, ClusterList, Flags, Item, List, NextHop, Origin, RawAttrs, Segment, SegmentKind,
+    TunnelBuilder,
 };
 use crate::context::AsnWidth;
 use crate::iana::AttrCode;
@@ -213,6 +214,13 @@ impl AttrSetBuilder {
     /// Adds an extended community at the end, if it is not there.
     pub fn add_ext_community(&mut self, community: ExtCommunity) -> &mut Self {
         self.add_item(AttrCode::EXT_COMMUNITIES, community)
+    }
+
+    /// Adds a tunnel to TUNNEL_ENCAP, behind those that are there (RFC 9012).
+    pub fn add_tunnel(&mut self, tunnel: &TunnelBuilder) -> &mut Self {
+        let mut value = self.value(AttrCode::TUNNEL_ENCAP).unwrap_or(&[]).to_vec();
+        tunnel.encode(&mut value);
+        self.put(Flags::OPTIONAL_TRANSITIVE, AttrCode::TUNNEL_ENCAP, &value)
     }
 
     /// Takes an attribute out.

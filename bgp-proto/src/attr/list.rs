@@ -1,13 +1,13 @@
 //! Attributes that are lists of items of one size: communities of every kind, and the cluster list.
 //!
 //! A [`List`] is a view over the attribute's octets; its items are read when asked for. The four kinds of community
-//! differ in size and text form only.
+//! differ in size and text form only; the extended ones, which have many text forms, stand in a file of their own.
 
+use super::ext_community::{ExtCommunity, Ipv6ExtCommunity};
 use crate::id::ClusterId;
 use crate::text::ParseError;
 use core::fmt;
 use core::marker::PhantomData;
-use core::net::Ipv6Addr;
 use core::str::FromStr;
 
 /// COMMUNITIES (RFC 1997).
@@ -36,7 +36,8 @@ pub trait Item: Copy + Eq + sealed::Sealed {
     fn from_octets(octets: &[u8]) -> Option<Self>;
 }
 
-mod sealed {
+pub(super) mod sealed {
+    #[allow(unreachable_pub, reason = "seals a public trait")]
     pub trait Sealed {}
 }
 
@@ -300,113 +301,6 @@ impl FromStr for LargeCommunity {
     }
 }
 
-/// An extended community (RFC 4360). Text form: `rt:65001:100`, `ro:65001:100`, otherwise the octets in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExtCommunity(pub [u8; 8]);
-
-impl ExtCommunity {
-    /// A route target of a two-octet AS (RFC 4360 section 4).
-    pub const fn route_target(asn: u16, value: u32) -> ExtCommunity {
-        let ([a, b], [c, d, e, f]) = (asn.to_be_bytes(), value.to_be_bytes());
-        ExtCommunity([0, 2, a, b, c, d, e, f])
-    }
-
-    /// Type octet.
-    pub const fn kind(&self) -> u8 {
-        self.0[0]
-    }
-
-    /// Subtype octet.
-    pub const fn subtype(&self) -> u8 {
-        self.0[1]
-    }
-
-    /// Whether the community may leave the AS (RFC 4360 section 2).
-    pub const fn is_transitive(&self) -> bool {
-        self.0[0] & 0x40 == 0
-    }
-}
-
-impl sealed::Sealed for ExtCommunity {}
-
-impl Item for ExtCommunity {
-    type Octets = [u8; 8];
-    const OCTETS: usize = 8;
-
-    fn to_octets(self) -> [u8; 8] {
-        self.0
-    }
-
-    #[inline]
-    fn from_octets(octets: &[u8]) -> Option<Self> {
-        octets.first_chunk().map(|octets| ExtCommunity(*octets))
-    }
-}
-
-impl fmt::Display for ExtCommunity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [kind, subtype, a, b, c, d, g, h] = self.0;
-        let name = match subtype {
-            2 => "rt",
-            3 => "ro",
-            _ => return write!(f, "0x{:016x}", u64::from_be_bytes(self.0)),
-        };
-        match kind & 0xBF {
-            0 => write!(f, "{name}:{}:{}", u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, g, h])),
-            1 => write!(f, "{name}:{a}.{b}.{c}.{d}:{}", u16::from_be_bytes([g, h])),
-            2 => write!(f, "{name}:{}L:{}", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([g, h])),
-            _ => write!(f, "0x{:016x}", u64::from_be_bytes(self.0)),
-        }
-    }
-}
-
-impl fmt::Debug for ExtCommunity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// An extended community with an IPv6 address (RFC 5701). Text form: the octets in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ipv6ExtCommunity(pub [u8; 20]);
-
-impl Ipv6ExtCommunity {
-    /// The global administrator.
-    pub fn address(&self) -> Ipv6Addr {
-        let octets = self.0.get(2..).and_then(|rest| rest.first_chunk::<16>());
-        octets.map_or(Ipv6Addr::UNSPECIFIED, |octets| Ipv6Addr::from(*octets))
-    }
-}
-
-impl sealed::Sealed for Ipv6ExtCommunity {}
-
-impl Item for Ipv6ExtCommunity {
-    type Octets = [u8; 20];
-    const OCTETS: usize = 20;
-
-    fn to_octets(self) -> [u8; 20] {
-        self.0
-    }
-
-    #[inline]
-    fn from_octets(octets: &[u8]) -> Option<Self> {
-        octets.first_chunk().map(|octets| Ipv6ExtCommunity(*octets))
-    }
-}
-
-impl fmt::Display for Ipv6ExtCommunity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0x")?;
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl fmt::Debug for Ipv6ExtCommunity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,7 +315,6 @@ mod tests {
         assert!("65536:1".parse::<Community>().is_err());
         assert_eq!("1:2:4294967295".parse::<LargeCommunity>().unwrap().to_string(), "1:2:4294967295");
         assert!("1:2".parse::<LargeCommunity>().is_err() && "1:2:3:4".parse::<LargeCommunity>().is_err());
-        assert_eq!(ExtCommunity::route_target(65001, 100).to_string(), "rt:65001:100");
     }
 
     #[test]

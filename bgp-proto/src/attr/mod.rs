@@ -8,21 +8,29 @@
 mod as_path;
 mod build;
 pub(crate) mod check;
+mod ext_community;
 mod list;
 pub(crate) mod merge;
 mod next_hop;
+mod services;
 mod set;
+mod tlv;
+mod tunnel;
 
 pub use as_path::{AsPath, Asns, PathAsns, Segment, SegmentKind, Segments};
 pub use build::AttrSetBuilder;
 pub(crate) use build::{header as attr_header, is_outside_sets};
+pub use ext_community::{ExtCommunity, Ipv6ExtCommunity};
 pub use list::{
-    ClusterList, Communities, Community, ExtCommunities, ExtCommunity, Ipv6ExtCommunities, Ipv6ExtCommunity,
-    Item, LargeCommunities, LargeCommunity, List, ListIter,
+    ClusterList, Communities, Community, ExtCommunities, Ipv6ExtCommunities, Item, LargeCommunities,
+    LargeCommunity, List, ListIter,
 };
 pub(crate) use next_hop::is_hop_len;
 pub use next_hop::{HopOctets, NextHop};
+pub use services::{CustomerAttrs, PmsiTunnel, PrefixSid};
 pub use set::AttrSet;
+pub use tlv::{Tlv, Tlvs};
+pub use tunnel::{Egress, MacAddr, Tunnel, TunnelBuilder, TunnelType, Tunnels, Vxlan};
 
 use crate::iana::AttrCode;
 use crate::id::{Asn, RouterId};
@@ -186,7 +194,8 @@ pub(crate) fn number(value: &[u8]) -> Option<u32> {
 }
 
 /// Defines the readers of attributes on a type that has `value(AttrCode) -> Option<&[u8]>`, `number(AttrCode)` for values of
-/// four octets, `origin_octet()` and `asn_width()`.
+/// four octets, `origin_octet()` and `asn_width()`; and `unjudged(AttrCode) -> Option<&[u8]>` for attributes that are passed on
+/// whatever their value.
 macro_rules! attr_readers {
     () => {
         /// ORIGIN; incomplete if absent.
@@ -275,6 +284,31 @@ macro_rules! attr_readers {
         pub fn only_to_customer(&self) -> Option<$crate::id::Asn> {
             let value = self.value($crate::iana::AttrCode::ONLY_TO_CUSTOMER)?;
             $crate::attr::number(value).map($crate::id::Asn)
+        }
+
+        /// The tunnels of TUNNEL_ENCAP (RFC 9012); none if absent.
+        pub fn tunnels(&self) -> $crate::attr::Tunnels<'_> {
+            $crate::attr::Tunnels::new(self.unjudged($crate::iana::AttrCode::TUNNEL_ENCAP).unwrap_or(&[]))
+        }
+
+        /// PMSI_TUNNEL (RFC 6514).
+        pub fn pmsi_tunnel(&self) -> Option<$crate::attr::PmsiTunnel<'_>> {
+            self.unjudged($crate::iana::AttrCode::PMSI_TUNNEL).and_then($crate::attr::PmsiTunnel::new)
+        }
+
+        /// PREFIX_SID (RFC 8669).
+        pub fn prefix_sid(&self) -> Option<$crate::attr::PrefixSid<'_>> {
+            self.unjudged($crate::iana::AttrCode::PREFIX_SID).map($crate::attr::PrefixSid::new)
+        }
+
+        /// ATTR_SET (RFC 6368).
+        pub fn customer_attrs(&self) -> Option<$crate::attr::CustomerAttrs<'_>> {
+            self.unjudged($crate::iana::AttrCode::ATTR_SET).and_then($crate::attr::CustomerAttrs::new)
+        }
+
+        /// The octets of BGPSEC_PATH (RFC 8205).
+        pub fn bgpsec_path(&self) -> Option<&[u8]> {
+            self.unjudged($crate::iana::AttrCode::BGPSEC_PATH)
         }
     };
 }

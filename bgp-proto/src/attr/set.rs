@@ -75,6 +75,11 @@ impl AttrSet {
         AsnWidth::Four
     }
 
+    #[inline]
+    fn unjudged(&self, code: AttrCode) -> Option<&[u8]> {
+        self.value(code)
+    }
+
     super::attr_readers!();
 
     /// Attributes without a reader of their own here that are passed on unread.

@@ -167,6 +167,14 @@ impl<'a> Update<'a> {
         self.ctx.families.contains(Family::IPV4_UNICAST)
     }
 
+    /// The value of an attribute that is kept, or that is passed on unread.
+    fn unjudged(&self, code: AttrCode) -> Option<&'a [u8]> {
+        if definition_in(code, &self.ctx).is_some() {
+            return self.value(code);
+        }
+        self.raw_attrs().find(|attr| attr.code == code).map(|attr| attr.value)
+    }
+
     crate::attr::attr_readers!();
 
     /// The attributes to keep with a next hop, that of the [`Reach`] they go with. Damaged, out-of-place and second copies
