@@ -143,6 +143,7 @@ impl Core {
                 self.on_up(peer, epoch, negotiated, local, remote);
             }
             net::Event::Session { peer, event } => self.on_session(peer, event),
+            net::Event::Retired { peer } => self.on_retired(peer),
             net::Event::Incoming { remote, stream } => self.on_incoming(remote, stream),
         }
     }
@@ -246,11 +247,22 @@ impl Core {
         }
     }
 
-    /// Whoever came through a range, has no session, and is not waited for, leaves nothing behind.
+    /// Whoever came through a range, has no session, and is not waited for, leaves nothing behind. Only its task knows
+    /// whether it is back already: a connection may have been handed over that nothing was told of yet.
     pub(super) fn forget_visitor(&mut self, id: PeerId) {
-        let is_visitor = |p: &Peer| matches!(p.remote, Remote::Range(_)) && p.up.is_none();
-        if self.peers.get(&id).is_some_and(is_visitor) && !self.table.awaits(id) {
-            self.remove_peer(id, Stop::Leave);
+        let is_visitor = |p: &&Peer| matches!(p.remote, Remote::Range(_)) && p.up.is_none();
+        if let Some(peer) = self.peers.get(&id).filter(is_visitor).filter(|_| !self.table.awaits(id)) {
+            peer.handle.retire();
+        }
+    }
+
+    /// A visitor is gone. One that came back while its task was ending is let in anew.
+    fn on_retired(&mut self, id: PeerId) {
+        let Some(addr) = self.peers.get(&id).map(|peer| peer.addr) else { return };
+        let back = self.net.retired(addr);
+        self.remove_peer(id, Stop::Leave);
+        if let Some((stream, remote)) = back {
+            self.on_incoming(remote, stream);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Mail {
     pub stop: Option<Stop>,
     /// Nothing will follow: say goodbye and end.
     pub is_last: bool,
+    /// Nobody waits for the peer any more: unless there is a connection, end.
+    pub retire: bool,
 }
 
 /// A peer's mailbox: filled by the core and by listeners, emptied by the peer's task.
@@ -137,6 +139,11 @@ impl PeerHandle {
     /// Ends the session and the task.
     pub fn finish(&self, stop: Stop) {
         self.mailbox.post(|mail| (mail.stop, mail.is_last) = (Some(stop), true));
+    }
+
+    /// Lets the task end, with [`Event::Retired`](super::Event::Retired), unless it has a connection.
+    pub fn retire(&self) {
+        self.mailbox.post(|mail| mail.retire = true);
     }
 
     /// What there is to say of the session.

@@ -94,6 +94,12 @@ pub enum Event {
         /// What it says.
         event: session::Event,
     },
+    /// A peer's task has ended, having had no connection when it was told to [`PeerHandle::retire`]. [`Net::retired`]
+    /// follows.
+    Retired {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A connection from an address without a peer, inside a listen range.
     Incoming {
         /// Where it comes from.
@@ -172,6 +178,14 @@ impl<I: From<Event> + Send + 'static> Net<I> {
         if let Some((handle, _)) = self.peers.remove(&addr) {
             handle.finish(stop);
         }
+    }
+
+    /// Forgets a peer whose task has ended by itself. Returns the connection that came in the meantime.
+    pub fn retired(&mut self, addr: IpAddr) -> Option<(TcpStream, SocketAddr)> {
+        // From here on listeners hand over nothing more.
+        self.listeners.forget(addr);
+        let (handle, _) = self.peers.remove(&addr)?;
+        handle.mailbox().take().accepted
     }
 
     /// Accepts connections from a range, signed with `secret` if there is one.

@@ -7,6 +7,9 @@
 //! a busy core never costs a keepalive, and the hold timer asks the kernel whether the peer was really silent. The place in
 //! the queue for room is kept from turn to turn: a task that is woken for something else must not go to its end.
 //!
+//! A peer that reconnects closed its old connection just before, and the runtime may tell of the new one first. So the
+//! kernel is asked which connections have ended before a new one is judged: what is over defends no place.
+//!
 //! A closed connection lingers until the peer has read the farewell. Few may: the oldest is cut off.
 
 use std::collections::VecDeque;
@@ -42,6 +45,8 @@ use crate::clock::Clock;
 const ROOM: usize = 256 * 1024;
 /// Closed connections of a peer that linger, at most.
 const GOODBYES_MAX: usize = 4;
+/// Reads of what a peer left behind when it closed a connection, at most.
+const READS_LEFT_MAX: usize = 64;
 /// Attempts without an answer before a likely cause is named.
 const UNANSWERED_MIN: u32 = 3;
 
@@ -63,6 +68,7 @@ pub(super) struct PeerTask<I> {
     /// When the end that the snapshot tells of was.
     told_end: Option<Instant>,
     is_ending: bool,
+    is_retired: bool,
 }
 
 /// A place in the queue for room in the core's inbox.
@@ -102,14 +108,18 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             groups: Vec::new(),
             told_end: None,
             is_ending: false,
+            is_retired: false,
         }
     }
 
-    /// Runs until the core says goodbye or is gone.
+    /// Runs until the core says goodbye, is gone, or lets go of a peer that is not there.
     pub(super) async fn run(mut self) {
         self.session.start(self.clock.now());
         loop {
             self.settle();
+            if self.is_retired {
+                return self.retire().await;
+            }
             if self.is_ending {
                 break;
             }
@@ -131,6 +141,18 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         for goodbye in self.goodbyes {
             // One that was cut off has nothing more to say.
             drop(goodbye.await);
+        }
+    }
+
+    /// The last words of a task without connections. What is posted from now on is the core's to take back.
+    async fn retire(mut self) {
+        self.room = None;
+        let last = super::Event::Retired { peer: self.spec.id };
+        for event in self.events.into_iter().chain([last]) {
+            if self.inbox.send(I::from(event)).await.is_err() {
+                // The core is gone, and with it whoever could miss this.
+                return;
+            }
         }
     }
 
@@ -282,7 +304,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
 
     fn on_mail(&mut self, mail: Mail) {
         let now = self.clock.now();
-        let Mail { feeds, spec, refresh, accepted, stop, is_last } = mail;
+        let Mail { feeds, spec, refresh, accepted, stop, is_last, retire } = mail;
         if let Some(spec) = spec {
             self.reconfigure(*spec);
         }
@@ -307,6 +329,8 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             self.settle();
             self.is_ending = true;
         }
+        let is_alone = self.session.connections().next().is_none() && self.dialing.is_none();
+        self.is_retired = retire && is_alone && !is_last;
     }
 
     /// What a connection was opened with cannot be changed on it.
@@ -320,6 +344,9 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
     }
 
     fn on_accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
+        for conn in self.socks.ended() {
+            self.read_left(conn);
+        }
         match self.examine(&stream) {
             Ok(Some(ends)) => {
                 let verdict = self.session.accepted(self.clock.now());
@@ -405,6 +432,23 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             Ok(Read::End) => self.lost(conn, Failure::Ended),
             Err(error) => self.lost(conn, failure(&error)),
         }
+    }
+
+    /// Reads what a peer said before it closed a connection, so that the end has its true reason.
+    fn read_left(&mut self, conn: ConnId) {
+        for _ in 0..READS_LEFT_MAX {
+            let now = self.clock.now();
+            let (session, socks) = (&mut self.session, &self.socks);
+            let read = socks.read_left(conn, |octets| session.received(conn, octets, now));
+            // What was said may close the connection.
+            self.settle();
+            match read {
+                Ok(Read::Some) => {}
+                Ok(Read::Nothing | Read::End) => return self.lost(conn, Failure::Ended),
+                Err(error) => return self.lost(conn, failure(&error)),
+            }
+        }
+        self.lost(conn, Failure::Ended);
     }
 
     fn lost(&mut self, conn: ConnId, failure: Failure) {

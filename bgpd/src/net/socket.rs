@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, pending};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -20,6 +20,8 @@ use crate::sys;
 
 /// Slices written at a time; more gain nothing.
 const SLICES_MAX: usize = 64;
+/// A queue that has room for more is given back once it is empty: an idle session keeps none.
+const SLICES_KEPT: usize = 8;
 /// Octets read at a time.
 const READ_OCTETS: usize = 64 * 1024;
 /// Class of service of routing protocols: CS6 (RFC 4594 section 3.1).
@@ -59,7 +61,7 @@ impl Sock {
         self.queue.push_back(octets);
     }
 
-    /// Writes what the socket takes.
+    /// Writes what the socket takes; nothing if it is known to be full.
     fn write(&mut self) -> io::Result<usize> {
         let mut total = 0;
         while self.queued > 0 {
@@ -94,6 +96,9 @@ impl Sock {
             octets -= left;
             self.written = 0;
             self.queue.pop_front();
+        }
+        if self.queue.capacity() > SLICES_KEPT {
+            self.queue = VecDeque::new();
         }
     }
 
@@ -167,6 +172,24 @@ impl Socks {
 
     pub(super) fn write(&mut self, id: ConnId) -> io::Result<usize> {
         self.0.iter_mut().find(|s| s.id == id).map_or(Ok(0), Sock::write)
+    }
+
+    /// Connections that the peer has closed, as the kernel knows; octets may wait in them.
+    pub(super) fn ended(&self) -> Vec<ConnId> {
+        let has_ended = |sock: &&Sock| sys::has_ended(&sock.stream).unwrap_or(true);
+        self.0.iter().filter(has_ended).map(|sock| sock.id).collect()
+    }
+
+    /// As [`Socks::read`], of a connection that has ended, whether or not the runtime has noticed.
+    pub(super) fn read_left(&self, id: ConnId, take: impl FnOnce(&[u8])) -> io::Result<Read> {
+        let Some(sock) = self.find(id) else { return Ok(Read::End) };
+        READ.with_borrow_mut(|buffer| match (&*SockRef::from(&sock.stream)).read(buffer)? {
+            0 => Ok(Read::End),
+            octets => {
+                take(&buffer[..octets]);
+                Ok(Read::Some)
+            }
+        })
     }
 
     /// Reads once and hands over what came.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use bgp_proto::{Asn, Family, RouterId};
+use bgp_proto::{Asn, Capability, Family, Open, RouterId, encode_keepalive};
 use bytes::{Bytes, BytesMut};
 use reflector::feed::{Feed, LogView, Position, Run, SegmentBuilder};
 use reflector::ids::{GroupId, Seq};
@@ -268,6 +268,110 @@ fn read_message(stream: &mut impl Read) -> Vec<u8> {
     message.resize(usize::from(u16::from_be_bytes([header[16], header[17]])), 0);
     stream.read_exact(&mut message[19..]).unwrap();
     message
+}
+
+/// Says on a plain connection what it takes to be established.
+fn introduce(stream: &mut TcpStream, router_id: RouterId) {
+    let asn = Asn(65001);
+    let capabilities = vec![Capability::Multiprotocol(Family::IPV4_UNICAST), Capability::FourOctetAs(asn)];
+    let mut octets = BytesMut::new();
+    Open { asn, hold_secs: 90, router_id, capabilities }.encode(&mut octets);
+    encode_keepalive(&mut octets);
+    stream.write_all(&octets).unwrap();
+}
+
+/// A node with one peer that dials, and that is played by plain connections.
+fn visited() -> (Node, PeerHandle, IpAddr) {
+    let [one, other] = [address(), address()];
+    let mut node = Node::start(one, 64);
+    let mut spec = node.spec(other);
+    spec.session.connect = Connect::Passive;
+    let handle = node.net.spawn(spec);
+    (node, handle, other)
+}
+
+/// RFC 4271 section 6.8 protects a session that lives, not one that its peer has closed: after a mass reconnect the
+/// runtime tells of the new connection as often first as of the old one's end.
+#[tokio::test]
+async fn a_peer_that_closes_and_dials_again_at_once_is_let_in() {
+    let (mut node, handle, other) = visited();
+    for round in 0..40 {
+        let (mut peer, stream, remote) = handed_over(node.addr, other);
+        introduce(&mut peer, RouterId(7));
+        // Nothing is awaited between the end of the last connection and this.
+        handle.accept(stream, remote);
+        node.up().await;
+        let octets = update(round);
+        peer.write_all(&octets[..octets.len() - 2]).unwrap();
+    }
+    let refused =
+        |event: &Event| matches!(event, Event::Session { event: session::Event::NotificationSent(_), .. });
+    assert!(!node.seen.iter().any(refused), "{:?}", node.seen);
+}
+
+#[tokio::test]
+async fn a_live_session_keeps_its_place_when_its_peer_dials_again() {
+    let (mut node, handle, other) = visited();
+    let mut peer = dial_from(other, node.addr);
+    introduce(&mut peer, RouterId(7));
+    node.up().await;
+    let mut second = dial_from(other, node.addr);
+    let refusal = tokio::task::spawn_blocking(move || read_message(&mut second)).await.unwrap();
+    assert_eq!(refusal[18..], [3, 6, 7]);
+    assert_eq!(handle.snapshot().state.unwrap().0, State::Established);
+}
+
+#[tokio::test]
+async fn what_a_peer_said_before_it_closed_is_the_reason_of_the_end() {
+    let (mut node, handle, other) = visited();
+    let mut peer = dial_from(other, node.addr);
+    introduce(&mut peer, RouterId(7));
+    node.up().await;
+    let mut goodbye = vec![0xFF; 16];
+    goodbye.extend_from_slice(&[0, 21, 3, 6, 2]);
+    peer.write_all(&goodbye).unwrap();
+    drop(peer);
+    let (mut peer, stream, remote) = handed_over(node.addr, other);
+    introduce(&mut peer, RouterId(7));
+    handle.accept(stream, remote);
+    assert!(node.down().await.contains("Administrative Shutdown"));
+    node.up().await;
+}
+
+fn retired(event: &Event) -> Option<()> {
+    matches!(event, Event::Retired { .. }).then_some(())
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_while_it_is_let_go_is_not_lost() {
+    let (mut node, handle, other) = visited();
+    // It is there before its task looks: it stays.
+    let (mut peer, stream, remote) = handed_over(node.addr, other);
+    introduce(&mut peer, RouterId(7));
+    handle.accept(stream, remote);
+    handle.retire();
+    node.up().await;
+    assert!(node.seen.iter().all(|event| retired(event).is_none()));
+    // It comes when its task has ended: its connection is handed back.
+    drop(peer);
+    node.down().await;
+    handle.retire();
+    node.until(retired).await;
+    let (_peer, stream, remote) = handed_over(node.addr, other);
+    handle.accept(stream, remote);
+    let (_, back) = node.net.retired(other).expect("its connection");
+    assert_eq!(back, remote);
+}
+
+/// A connection as a listener hands it over: the peer's end, ours, and whose it is.
+fn handed_over(to: IpAddr, from: IpAddr) -> (TcpStream, tokio::net::TcpStream, SocketAddr) {
+    let listener = std::net::TcpListener::bind((to, 0)).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+    let (stream, remote) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    (TcpStream::from(socket), tokio::net::TcpStream::from_std(stream).unwrap(), remote)
 }
 
 #[tokio::test(flavor = "multi_thread")]

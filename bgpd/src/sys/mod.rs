@@ -135,6 +135,20 @@ pub fn unsent(socket: &impl AsFd) -> io::Result<usize> {
     query(socket, libc::TIOCOUTQ)
 }
 
+/// Whether the peer has closed its side of a connection, or the connection is gone: no octets will follow those that wait
+/// to be read.
+pub fn has_ended(socket: &impl AsFd) -> io::Result<bool> {
+    let fd = socket.as_fd().as_raw_fd();
+    let mut asked = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `fd` is borrowed and so open for the whole call; the kernel reads and writes one `pollfd`, which is a live
+    // exclusive reference, and with a timeout of 0 it does not wait.
+    let result = unsafe { libc::poll(&mut asked, 1, 0) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(asked.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0)
+}
+
 /// linux/tcp.h.
 const TCP_SAVE_SYN: i32 = 27;
 const TCP_SAVED_SYN: i32 = 28;
@@ -270,6 +284,18 @@ mod tests {
         far.read_exact(&mut first).unwrap();
         assert_eq!(unread(&far).unwrap(), 4);
         assert!(unsent(&near).unwrap() <= 5);
+    }
+
+    #[test]
+    fn a_connection_has_ended_once_its_peer_closed_it_whatever_waits_to_be_read() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        near.write_all(b"12345").unwrap();
+        assert!(!has_ended(&far).unwrap());
+        drop(near);
+        assert!(has_ended(&far).unwrap());
+        assert_eq!(unread(&far).unwrap(), 5);
     }
 
     #[test]
