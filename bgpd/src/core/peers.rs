@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bgp_proto::{Family, FamilySet};
 use reflector::events::Negotiated;
@@ -122,8 +123,15 @@ impl Core {
             .map(|feed| {
                 let sender =
                     self.groups.entry(feed.group).or_insert_with(|| watch::Sender::new(feed.view.clone()));
-                // A feed is granted on a view that may be newer than the last one published.
-                sender.send_replace(feed.view.clone());
+                // A feed is granted on a view that may be newer than the last one published; usually it is that one, and
+                // nobody is woken.
+                sender.send_if_modified(|published| {
+                    let is_newer = !Arc::ptr_eq(published, &feed.view);
+                    if is_newer {
+                        published.clone_from(&feed.view);
+                    }
+                    is_newer
+                });
                 Attached { views: sender.subscribe(), feed }
             })
             .collect();
