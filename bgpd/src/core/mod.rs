@@ -7,14 +7,15 @@
 //! signals, config sources ----'
 //! ```
 //!
-//! A turn drains what has arrived, up to a budget, and commits once: a burst of changes to one prefix costs one
-//! decision, and transient best paths are never announced. The inbox is bounded; when it is full, sessions stop
+//! A turn drains what has arrived, up to a budget; a commit follows when it is worth its fan-out (see `pace`): a burst of
+//! changes to one prefix costs one decision, and transient best paths are not announced. The inbox is bounded; when it is full, sessions stop
 //! reading, and nobody else waits. Nothing here blocks: the fib merges what it is told, a group's view is a value in
 //! a watch channel, and a connection task that does not take its messages is told again with the next ones.
 
 mod answers;
 mod compile;
 mod kernel;
+mod pace;
 mod peers;
 mod reload;
 mod startup;
@@ -44,6 +45,7 @@ use crate::fib::{self, FibEvent, FibHandle, WalkCause};
 use crate::log;
 use crate::net;
 use compile::Entries;
+use pace::Pace;
 use peers::Peer;
 use startup::{Patience, Startup};
 
@@ -109,6 +111,7 @@ pub struct Core {
     places: kernel::SharedPlaces,
     log: log::Handle,
     tidy_at: Option<Instant>,
+    pace: Pace,
     clock: Clock,
 }
 
@@ -143,6 +146,7 @@ impl Core {
             places: kernel::SharedPlaces::default(),
             log,
             tidy_at: None,
+            pace: Pace::default(),
             clock,
             desired,
         }
@@ -171,6 +175,7 @@ impl Core {
                 Some(ask) = asks.recv() => self.answer(ask),
                 () = timer => {}
             }
+            let may_wait = !turn.is_empty() && turn.iter().all(|input| matches!(input, Input::Net(_)));
             for input in turn.drain(..) {
                 match input {
                     Input::Net(event) => self.on_net(event),
@@ -180,7 +185,9 @@ impl Core {
                 }
             }
             self.tick();
-            self.commit();
+            if !(may_wait && self.pace.must_wait(self.clock.now())) {
+                self.commit();
+            }
         }
     }
 
@@ -252,7 +259,8 @@ impl Core {
     fn deadline(&self) -> Option<Instant> {
         let startup = self.startup.as_ref().and_then(Startup::deadline);
         let deferral = self.deferral.as_ref().and_then(Startup::deadline);
-        [self.table.deadline(), startup, deferral, self.tidy_at].into_iter().flatten().min()
+        let paced = self.pace.deadline();
+        [self.table.deadline(), startup, deferral, self.tidy_at, paced].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -297,7 +305,8 @@ impl Core {
             }
             handle.desire(fib);
         }
-        self.publish(advanced);
+        let writes = self.publish(advanced);
+        self.pace.committed(writes, self.clock.now());
         for notice in notices {
             self.on_notice(notice);
         }
@@ -307,15 +316,19 @@ impl Core {
         }
     }
 
-    fn publish(&mut self, advanced: Vec<(GroupId, Arc<LogView>)>) {
+    /// Shows sessions what is new; returns how many will read it.
+    fn publish(&mut self, advanced: Vec<(GroupId, Arc<LogView>)>) -> usize {
         if !advanced.is_empty() {
             self.tidy_at.get_or_insert(self.clock.now() + TIDY_AFTER);
         }
+        let mut readers = 0;
         for (group, view) in advanced {
             if let Some(sender) = self.groups.get(&group) {
+                readers += sender.receiver_count();
                 sender.send_replace(view);
             }
         }
+        readers
     }
 
     fn on_notice(&mut self, notice: Notice) {

@@ -146,6 +146,11 @@ impl Core {
     }
 
     pub(super) fn on_net(&mut self, event: net::Event) {
+        let changes = match &event {
+            net::Event::Session { event: session::Event::Routes(routes), .. } => routes.changes.len(),
+            _ => 1,
+        };
+        self.pace.changed(changes, self.clock.now());
         match event {
             net::Event::Up { peer, epoch, negotiated, local, remote } => {
                 self.on_up(peer, epoch, negotiated, local, remote);

@@ -32,6 +32,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 use tokio_stream::StreamExt;
 use tokio_stream::StreamMap;
 use tokio_stream::wrappers::WatchStream;
@@ -42,7 +43,7 @@ use super::{Mail, Mailbox, PeerSpec, dial, socket};
 use crate::clock::Clock;
 
 /// Octets handed to a socket ahead of the kernel, at most, but for one segment.
-const ROOM: usize = 256 * 1024;
+const ROOM: usize = 64 * 1024;
 /// Closed connections of a peer that linger, at most.
 const GOODBYES_MAX: usize = 4;
 /// Reads of what a peer left behind when it closed a connection, at most.
@@ -67,6 +68,7 @@ pub(super) struct PeerTask<I> {
     groups: Vec<(Family, GroupId)>,
     /// When the end that the snapshot tells of was.
     told_end: Option<Instant>,
+    alarm: Alarm,
     is_ending: bool,
     is_retired: bool,
 }
@@ -107,6 +109,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             views: StreamMap::new(),
             groups: Vec::new(),
             told_end: None,
+            alarm: Alarm::default(),
             is_ending: false,
             is_retired: false,
         }
@@ -163,8 +166,19 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         self.is_ending = true;
     }
 
-    /// Does what the machine wants done, notes what happened, offers room to write.
+    /// Does what the machine wants done, writes what there is to say, notes what happened.
     fn settle(&mut self) {
+        self.act();
+        while let Some((conn, failure)) = self.write() {
+            self.broken(conn, failure);
+            self.act();
+        }
+        self.note_events();
+        self.send_events();
+        self.tell_status();
+    }
+
+    fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Dial => self.dialing = Some(tokio::spawn(dial::dial(self.spec.clone()))),
@@ -172,10 +186,6 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
                 Action::Close { conn, farewell, manner } => self.close(conn, farewell, manner),
             }
         }
-        self.note_events();
-        self.send_events();
-        self.offer_room();
-        self.tell_status();
     }
 
     fn cancel_dial(&mut self) {
@@ -241,14 +251,35 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         }
     }
 
-    fn offer_room(&mut self) {
+    /// Writes at once what there is to say, as far as the sockets take it. Returns a connection that broke.
+    fn write(&mut self) -> Option<(ConnId, Failure)> {
         let now = self.clock.now();
+        let session = &mut self.session;
         for sock in self.socks.iter_mut() {
-            let room = ROOM.saturating_sub(sock.queued());
-            if room > 0 {
-                self.session.poll_transmit(sock.id, room, now, |octets| sock.push(octets));
+            loop {
+                let room = ROOM.saturating_sub(sock.queued());
+                if room > 0 {
+                    session.poll_transmit(sock.id, room, now, |octets| sock.push(octets));
+                }
+                if sock.queued() == 0 {
+                    break;
+                }
+                match sock.write() {
+                    Ok(octets) => session.wrote(sock.id, octets),
+                    Err(error) => return Some((sock.id, failure(&error))),
+                }
+                if sock.queued() > 0 {
+                    break;
+                }
             }
         }
+        None
+    }
+
+    /// The peer may have said why before it closed; then the machine lets go of the connection for that.
+    fn broken(&mut self, conn: ConnId, failure: Failure) {
+        self.read(conn);
+        self.lost(conn, failure);
     }
 
     fn tell_status(&mut self) {
@@ -284,21 +315,16 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
     }
 
     async fn wait(&mut self) -> Woken<I> {
-        let deadline = self.session.deadline().map(|(at, _)| self.clock.moment(at));
+        let deadline = self.session.deadline().map(|(at, _)| at);
         let may_read = self.events.is_empty();
-        let timer = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => pending().await,
-            }
-        };
+        let clock = self.clock;
         tokio::select! {
             room = waiting(&mut self.room) => Woken::Room(room),
             () = self.mailbox.arrived() => Woken::Mail,
             ready = self.socks.ready(may_read) => Woken::Socket(ready),
             result = dialed(&mut self.dialing) => Woken::Dialed(result),
             Some((family, view)) = self.views.next(), if !self.views.is_empty() => Woken::View(family, view),
-            () = timer => Woken::Deadline,
+            () = self.alarm.ring(deadline, clock) => Woken::Deadline,
         }
     }
 
@@ -407,20 +433,9 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
     }
 
     fn on_socket(&mut self, ready: Readiness) {
-        let conn = ready.conn;
-        let mut broken = None;
-        if ready.is_writable {
-            match self.socks.write(conn) {
-                Ok(octets) => self.session.wrote(conn, octets),
-                Err(error) => broken = Some(failure(&error)),
-            }
-        }
-        if ready.is_readable || broken.is_some() {
-            self.read(conn);
-        }
-        if let Some(failure) = broken {
-            // The peer may have said why before it closed; then the machine has let go of the connection already.
-            self.lost(conn, failure);
+        // What can be written is, whenever the task settles.
+        if ready.is_readable {
+            self.read(ready.conn);
         }
     }
 
@@ -454,6 +469,27 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
     fn lost(&mut self, conn: ConnId, failure: Failure) {
         drop(self.socks.remove(conn));
         self.session.closed(conn, failure, self.clock.now());
+    }
+}
+
+/// The task's one timer. Most deadlines only ever move away (each write puts the next KEEPALIVE off), so it is set again
+/// when it has rung, or for an earlier one; it may ring early.
+#[derive(Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set_for: Option<Instant>,
+}
+
+impl Alarm {
+    async fn ring(&mut self, deadline: Option<Instant>, clock: Clock) {
+        let Some(at) = deadline else { return pending().await };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(clock.moment(at))));
+        if self.set_for.is_none_or(|set_for| at < set_for) {
+            sleep.as_mut().reset(clock.moment(at));
+            self.set_for = Some(at);
+        }
+        sleep.await;
+        self.set_for = None;
     }
 }
 

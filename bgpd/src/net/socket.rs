@@ -62,7 +62,7 @@ impl Sock {
     }
 
     /// Writes what the socket takes; nothing if it is known to be full.
-    fn write(&mut self) -> io::Result<usize> {
+    pub(super) fn write(&mut self) -> io::Result<usize> {
         let mut total = 0;
         while self.queued > 0 {
             let first = self.queue.iter().next().map_or(&[][..], |b| &b[self.written..]);
@@ -121,8 +121,8 @@ pub(super) struct Socks(Vec<Sock>);
 /// A socket that can be read or written.
 pub(super) struct Readiness {
     pub(super) conn: ConnId,
+    /// Whether it is worth reading; that it can be written is noticed by who writes.
     pub(super) is_readable: bool,
-    pub(super) is_writable: bool,
 }
 
 /// What a read gave.
@@ -170,10 +170,6 @@ impl Socks {
         }
     }
 
-    pub(super) fn write(&mut self, id: ConnId) -> io::Result<usize> {
-        self.0.iter_mut().find(|s| s.id == id).map_or(Ok(0), Sock::write)
-    }
-
     /// Connections that the peer has closed, as the kernel knows; octets may wait in them.
     pub(super) fn ended(&self) -> Vec<ConnId> {
         let has_ended = |sock: &&Sock| sys::has_ended(&sock.stream).unwrap_or(true);
@@ -215,13 +211,12 @@ impl Sock {
             (false, true) => Interest::WRITABLE,
             (false, false) => return pending().await,
         };
-        let (is_readable, is_writable) = match self.stream.ready(interest).await {
-            Ok(ready) => (ready.is_readable() || ready.is_read_closed(), ready.is_writable()),
+        let is_readable = match self.stream.ready(interest).await {
+            Ok(ready) => ready.is_readable() || ready.is_read_closed(),
             // The next read says what is wrong.
-            Err(_) => (true, false),
+            Err(_) => true,
         };
-        let (is_readable, is_writable) = (is_readable && may_read, is_writable && self.queued > 0);
-        Readiness { conn: self.id, is_readable, is_writable }
+        Readiness { conn: self.id, is_readable: is_readable && may_read }
     }
 }
 

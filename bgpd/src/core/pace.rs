@@ -1,0 +1,120 @@
+//! When to commit: at once after a quiet time, else when it is worth its fan-out, and never late.
+//!
+//! What a commit tells a group is written to every peer's socket, and a write costs as much for a hundred octets as for four
+//! thousand. A commit before the last one's writes are done makes none of them sooner and every one of them smaller. So
+//! changes gather while the sockets are being written, as long as that takes by rule of thumb. They also gather while
+//! routes keep arriving in bulk: peers that tell the same prefixes are then decided between once, and no
+//! path is announced that another peer's is about to replace.
+//!
+//! A single change in a quiet network waits for nothing. Pure: the clock is an argument.
+
+use std::time::Duration;
+
+use reflector::time::Instant;
+
+/// What one peer's write takes, about.
+const WRITE_TIME: Duration = Duration::from_micros(4);
+/// No change waits longer for its commit.
+const DELAY_MAX: Duration = Duration::from_millis(50);
+/// So many changes are bulk, and more may be expected.
+const BULK: usize = 512;
+/// How long more is waited for.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// Changes that wait for a commit.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// When the last commit's writes are done.
+    free_at: Instant,
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    first: Instant,
+    last: Instant,
+    changes: usize,
+}
+
+impl Pace {
+    /// Something changed that a commit may tell of.
+    pub(super) fn changed(&mut self, changes: usize, now: Instant) {
+        let waiting = self.waiting.get_or_insert(Waiting { first: now, last: now, changes: 0 });
+        waiting.last = now;
+        waiting.changes = waiting.changes.saturating_add(changes);
+    }
+
+    /// When the next commit is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let Waiting { first, last, changes } = self.waiting?;
+        let gathered = if changes < BULK { first } else { last + LINGER };
+        Some(self.free_at.max(gathered).min(first + DELAY_MAX))
+    }
+
+    /// Whether changes must wait a little longer.
+    pub(super) fn must_wait(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| now < at)
+    }
+
+    /// A commit is done; so many sockets will be written.
+    pub(super) fn committed(&mut self, writes: usize, now: Instant) {
+        self.waiting = None;
+        if writes > 0 {
+            let writes = u32::try_from(writes).unwrap_or(u32::MAX);
+            self.free_at = now + WRITE_TIME.saturating_mul(writes).min(DELAY_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Instant {
+        Instant::EPOCH + Duration::from_secs(9) + Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn a_change_after_a_quiet_time_waits_for_nothing() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.deadline(), None);
+        pace.changed(1, at(0));
+        assert!(!pace.must_wait(at(0)));
+    }
+
+    #[test]
+    fn changes_gather_while_the_last_ones_are_written() {
+        let mut pace = Pace::default();
+        pace.changed(1, at(0));
+        pace.committed(1000, at(0));
+        pace.changed(1, at(10));
+        assert!(pace.must_wait(at(3999)));
+        assert!(!pace.must_wait(at(4000)));
+    }
+
+    #[test]
+    fn a_commit_that_tells_nobody_delays_nothing() {
+        let mut pace = Pace::default();
+        pace.committed(0, at(0));
+        pace.changed(1, at(1));
+        assert!(!pace.must_wait(at(1)));
+    }
+
+    #[test]
+    fn more_is_waited_for_while_it_comes_in_bulk_and_not_for_ever() {
+        let mut pace = Pace::default();
+        for tick in 0..1000 {
+            let now = at(tick * 100);
+            pace.changed(4096, now);
+            assert_eq!(pace.must_wait(now), tick < 500, "at tick {tick}");
+        }
+    }
+
+    #[test]
+    fn no_fan_out_is_so_wide_that_changes_wait_longer_than_the_bound() {
+        let mut pace = Pace::default();
+        pace.committed(usize::MAX, at(0));
+        pace.changed(1, at(0));
+        assert_eq!(pace.deadline(), Some(at(50_000)));
+    }
+}
