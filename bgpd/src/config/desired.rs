@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bgp_proto::attr::{Community, LargeCommunity};
-use bgp_proto::{Asn, ClusterId, FamilySet, Prefix, RouterId};
+use bgp_proto::{AsSets, Asn, ClusterId, FamilySet, MessageMax, Prefix, RouterId};
+use reflector::session::{FirstAs, NotificationRestart, RoleRule};
 
 pub use super::schema::{AddPaths, Format, Level, NextHop};
 
@@ -105,11 +106,17 @@ pub struct Peer {
     /// TCP port to connect to.
     pub port: u16,
     /// Who connects.
-    pub role: ConnectRole,
-    /// Proposed hold time; zero: none. A third of what is agreed is the pause between keepalives.
-    pub hold_time: Duration,
-    /// Pause between attempts to connect.
-    pub connect_retry: Duration,
+    pub connect: ConnectRole,
+    /// How long things take.
+    pub timers: Timers,
+    /// What we are to the peer (RFC 9234).
+    pub role: Option<RoleRule>,
+    /// What its paths must look like.
+    pub paths: Paths,
+    /// The largest message.
+    pub message_max: MessageMax,
+    /// IPv4 families whose next hops may be IPv6 (RFC 8950).
+    pub extended_next_hop: FamilySet,
     /// TCP MD5 key.
     pub password: Option<Secret>,
     /// TTL security: how many hops away the peer may be.
@@ -118,10 +125,18 @@ pub struct Peer {
     pub families: FamilySet,
     /// Several paths to one prefix, by direction.
     pub add_paths: AddPaths,
+    /// Paths to one prefix that it is sent, at most.
+    pub add_paths_max: u8,
     /// Prefixes accepted in each family.
-    pub max_prefixes: Option<u32>,
+    pub max_prefixes: Option<PrefixLimit>,
     /// Restart time announced; `None`: no graceful restart.
     pub graceful_restart: Option<Duration>,
+    /// Whether a NOTIFICATION keeps routes.
+    pub notification_restart: NotificationRestart,
+    /// How long stale routes may be kept (RFC 9494); `None`: no long-lived graceful restart.
+    pub long_lived: Option<Duration>,
+    /// What it is told of long-lived stale routes if it does not know them.
+    pub long_lived_unaware: LongLivedUnaware,
     /// Which next hop it is told.
     pub next_hop: NextHop,
     /// What it sends passes here.
@@ -140,6 +155,72 @@ impl Peer {
             (Passage::Open | Passage::Policy(_), Passage::Open | Passage::Policy(_)) => None,
         }
     }
+}
+
+/// How long things take in one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// Proposed hold time; zero: none. A third of what is agreed is the pause between keepalives.
+    pub hold: Duration,
+    /// The least hold time that the peer may propose.
+    pub hold_min: Duration,
+    /// How long the peer may take to say OPEN.
+    pub open_hold: Duration,
+    /// How long our OPEN waits for the peer's.
+    pub delay_open: Option<Duration>,
+    /// How long the peer may read nothing; `None`: 8 minutes or twice the hold time.
+    pub send_hold: Option<Duration>,
+    /// The first pause after a session that failed.
+    pub idle_hold: Duration,
+    /// The longest such pause.
+    pub idle_hold_max: Duration,
+    /// Pause between attempts to connect.
+    pub connect_retry: Duration,
+    /// How long a route refresh that the peer began may take.
+    pub refresh: Duration,
+    /// How long a peer that is back may take to say End-of-RIB.
+    pub stale_path: Duration,
+}
+
+/// What a peer's paths must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paths {
+    /// The first AS number of an external peer's paths.
+    pub first_as: FirstAs,
+    /// How often our own AS number may be in one.
+    pub own_as_max: u8,
+    /// Whether AS sets are taken.
+    pub as_sets: AsSets,
+}
+
+/// A bound for a peer's prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixLimit {
+    /// Prefixes of one family.
+    pub prefixes: u32,
+    /// What more lead to.
+    pub excess: Excess,
+}
+
+/// What too many prefixes lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// A line in the log.
+    Warned,
+    /// The end of the session, until somebody starts it again or this long has passed.
+    Closed {
+        /// When it starts again.
+        restart: Option<Duration>,
+    },
+}
+
+/// What a peer without RFC 9494 is told of long-lived stale routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongLivedUnaware {
+    /// Nothing (section 4.3).
+    Withheld,
+    /// An internal peer: the route, with NO_EXPORT and LOCAL_PREF 0 (section 4.6).
+    Depreferred,
 }
 
 /// What a peer is to us.
@@ -299,6 +380,19 @@ pub struct Kernel {
 pub struct Restart {
     /// How long a peer that does not answer holds up the end of a restart.
     pub wait_for_unreachable: Duration,
+    /// How long anybody does.
+    pub selection_deferral: Duration,
+    /// What peers that would keep our routes are told at the end.
+    pub farewell: Farewell,
+}
+
+/// What peers that would keep our routes are told when the daemon stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Cease: they drop them.
+    Cease,
+    /// Nothing: they keep them until we are back.
+    Silence,
 }
 
 /// What is logged, and how.

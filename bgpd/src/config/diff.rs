@@ -148,15 +148,22 @@ fn needs(old: &Peer, new: &Peer) -> Needs {
         kind,
         local_address,
         port,
-        role: _,
-        hold_time,
-        connect_retry: _,
+        connect: _,
+        timers,
+        role,
+        paths,
+        message_max,
+        extended_next_hop,
         password,
         ttl_security,
         families,
         add_paths,
+        add_paths_max,
         max_prefixes,
         graceful_restart,
+        notification_restart,
+        long_lived,
+        long_lived_unaware,
         next_hop,
         import,
         export,
@@ -166,14 +173,23 @@ fn needs(old: &Peer, new: &Peer) -> Needs {
         && *local_asn == old.local_asn
         && *local_address == old.local_address
         && *port == old.port
-        && *hold_time == old.hold_time
+        && (timers.hold, timers.hold_min) == (old.timers.hold, old.timers.hold_min)
+        && *role == old.role
+        && (paths.first_as, paths.as_sets) == (old.paths.first_as, old.paths.as_sets)
+        && *message_max == old.message_max
+        && *extended_next_hop == old.extended_next_hop
         && *password == old.password
         && *ttl_security == old.ttl_security
         && *families == old.families
         && *add_paths == old.add_paths
-        && *graceful_restart == old.graceful_restart;
+        && *graceful_restart == old.graceful_restart
+        && *notification_restart == old.notification_restart
+        && *long_lived == old.long_lived;
     let same_routes = *kind == old.kind
+        && paths.own_as_max == old.paths.own_as_max
+        && *add_paths_max == old.add_paths_max
         && *max_prefixes == old.max_prefixes
+        && *long_lived_unaware == old.long_lived_unaware
         && *next_hop == old.next_hop
         && *import == old.import
         && *export == old.export;

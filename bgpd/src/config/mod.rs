@@ -21,6 +21,7 @@ pub mod problem;
 mod resolve;
 mod rules;
 pub mod schema;
+mod sessions;
 pub mod sources;
 pub mod text;
 mod tree;

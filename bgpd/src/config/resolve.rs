@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path as FsPath;
-use std::time::Duration;
 
-use bgp_proto::{Asn, FamilySet, Prefix, RouterId};
+use bgp_proto::{Asn, Prefix, RouterId};
 
 use super::desired::{
-    ConnectRole, Desired, Kernel, Listen, Log, Origination, Passage, Peer, PeerKind, Remote, Restart, Secret,
+    ConnectRole, Desired, Kernel, Listen, Log, Origination, Passage, Peer, PeerKind, Remote, Secret,
 };
 use super::problem::{Path, Report, suggestion};
 use super::rules::{self, once_each};
 use super::schema::{self, defaults};
-use super::text::{Seconds, SecondsOrOff, Text};
+use super::sessions;
+use super::text::Text;
 
 /// What only the node knows.
 pub struct Surroundings<'a> {
@@ -26,10 +26,6 @@ pub struct Surroundings<'a> {
     pub read_secret: &'a dyn Fn(&FsPath) -> Result<Vec<u8>, String>,
 }
 
-/// Longest hold time and port-sized other seconds of OPEN.
-const HOLD_SECS_MAX: u64 = u16::MAX as u64;
-/// The restart time has twelve bits (RFC 4724 section 3).
-const RESTART_SECS_MAX: u64 = 4095;
 /// TCP_MD5SIG_MAXKEYLEN of Linux.
 const KEY_OCTETS_MAX: usize = 80;
 /// As many next hops as the table keeps for one route.
@@ -59,18 +55,14 @@ pub fn resolve(config: &schema::Config, around: &Surroundings<'_>) -> Result<Des
         originate: originate(&config.advertise, &mut report),
         policies,
         kernel: kernel(&config.kernel, &mut report),
-        restart: Restart {
-            wait_for_unreachable: config
-                .restart
-                .wait_for_unreachable
-                .as_ref()
-                .map_or(defaults::WAIT_FOR_UNREACHABLE, |Text(Seconds(duration))| *duration),
-        },
+        restart: sessions::own_restart(config, &mut report),
         socket: config.control.socket.as_ref().map_or(defaults::SOCKET.into(), |Text(path)| path.0.clone()),
         metrics: config.metrics.as_ref().map(|metrics| metrics.listen.0),
         log: Log { level: config.log.level, format: config.log.format },
     };
-    restart_time(&config.graceful_restart, root.key("gracefulRestart"), &mut report);
+    sessions::restart_time(&config.graceful_restart, root.key("gracefulRestart"), &mut report);
+    let at = root.key("longLivedGracefulRestart");
+    sessions::long_lived_time(&config.long_lived_graceful_restart, at, &mut report);
     if report.is_empty() { Ok(desired) } else { Err(report) }
 }
 
@@ -181,21 +173,10 @@ fn peer(
     at: Path<'_>,
     report: &mut Report,
 ) -> Peer {
-    let seconds = |written: &Option<Text<Seconds>>, default| {
-        written.as_ref().map_or(default, |Text(Seconds(duration))| *duration)
-    };
     let kind = kind(written, whole, at, report);
     addresses(written, remote, at, report);
-    if written.max_prefixes == Some(0) {
-        report.add(at.key("maxPrefixes"), "0 would end every session; leave the key out for no limit");
-    }
-    let restart = match written.graceful_restart {
-        None => &whole.config.graceful_restart,
-        Some(_) => {
-            restart_time(&written.graceful_restart, at.key("gracefulRestart"), report);
-            &written.graceful_restart
-        }
-    };
+    let families = sessions::families(written, at, report);
+    let graceful_restart = sessions::graceful_restart(written, whole.config, at, report);
     Peer {
         name: peer_name(written, remote),
         remote,
@@ -205,18 +186,22 @@ fn peer(
         kind,
         local_address: written.local_address.as_ref().map(|Text(address)| *address),
         port: port(written.port, at, report),
-        role: role(written, remote, whole, at, report),
-        hold_time: hold_time(seconds(&written.hold_time, defaults::HOLD_TIME), at, report),
-        connect_retry: connect_retry(seconds(&written.connect_retry, defaults::CONNECT_RETRY), at, report),
+        connect: connect(written, remote, whole, at, report),
+        timers: sessions::timers(written, at, report),
+        role: sessions::role(written, kind, at, report),
+        paths: sessions::paths(written, kind, at, report),
+        message_max: sessions::message_max(written),
+        extended_next_hop: sessions::extended_next_hop(written, families),
         password: password(written, whole, at, report),
         ttl_security: written.ttl_security.as_ref().and_then(|Text(ttl)| ttl.0),
-        families: families(written, at, report),
+        families,
         add_paths: written.add_paths.unwrap_or_default(),
-        max_prefixes: written.max_prefixes,
-        graceful_restart: match restart {
-            None => Some(defaults::GRACEFUL_RESTART),
-            Some(Text(SecondsOrOff(duration))) => *duration,
-        },
+        add_paths_max: sessions::add_paths_max(written, at, report),
+        max_prefixes: sessions::prefix_limit(written, at, report),
+        graceful_restart,
+        notification_restart: sessions::notification_restart(written),
+        long_lived: sessions::long_lived(written, whole.config, graceful_restart, at, report),
+        long_lived_unaware: sessions::long_lived_unaware(written, kind, at, report),
         next_hop: written.next_hop.unwrap_or_default(),
         import: passage(&written.import, kind, whole, at.key("import"), report),
         export: passage(&written.export, kind, whole, at.key("export"), report),
@@ -282,7 +267,7 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-fn role(
+fn connect(
     written: &schema::Peer,
     remote: Remote,
     whole: &Whole<'_>,
@@ -312,40 +297,6 @@ fn role(
     ConnectRole::Passive
 }
 
-fn hold_time(time: Duration, at: Path<'_>, report: &mut Report) -> Duration {
-    if !time.is_zero() && !(3..=HOLD_SECS_MAX).contains(&time.as_secs()) {
-        report.add(
-            at.key("holdTime"),
-            format!(
-                "expected 0s (for ever) or 3s to {HOLD_SECS_MAX}s (RFC 4271), found `{}s`",
-                time.as_secs()
-            ),
-        );
-    }
-    time
-}
-
-fn connect_retry(time: Duration, at: Path<'_>, report: &mut Report) -> Duration {
-    if !(1..=HOLD_SECS_MAX).contains(&time.as_secs()) {
-        report.add(
-            at.key("connectRetry"),
-            format!("expected 1s to {HOLD_SECS_MAX}s, found `{}s`", time.as_secs()),
-        );
-    }
-    time
-}
-
-fn restart_time(written: &Option<Text<SecondsOrOff>>, at: Path<'_>, report: &mut Report) {
-    if let Some(Text(SecondsOrOff(Some(time)))) = written
-        && !(1..=RESTART_SECS_MAX).contains(&time.as_secs())
-    {
-        report.add(
-            at,
-            format!("expected `off` or 1s to {RESTART_SECS_MAX}s (RFC 4724), found `{}s`", time.as_secs()),
-        );
-    }
-}
-
 fn password(written: &schema::Peer, whole: &Whole<'_>, at: Path<'_>, report: &mut Report) -> Option<Secret> {
     let file = &written.password.as_ref()?.file.0;
     let password = at.key("password");
@@ -369,14 +320,6 @@ fn password(written: &schema::Peer, whole: &Whole<'_>, at: Path<'_>, report: &mu
         );
     }
     Some(Secret::new(key))
-}
-
-fn families(written: &schema::Peer, at: Path<'_>, report: &mut Report) -> FamilySet {
-    let Some(families) = &written.families else { return defaults::FAMILIES };
-    if families.is_empty() {
-        report.add(at.key("families"), "a session carries at least one family");
-    }
-    families.iter().map(|Text(family)| *family).collect()
 }
 
 fn passage(

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bgp_proto::attr::{Community, LargeCommunity};
-use bgp_proto::{Asn, ClusterId, Family, Prefix, RouterId};
+use bgp_proto::capability::Role;
+use bgp_proto::{Asn, ClusterId, Family, FamilySet, Prefix, RouterId};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 /// A value that one scalar holds.
@@ -152,14 +153,31 @@ impl Word for ClusterId {
 }
 
 impl Word for Family {
-    const ACCEPTED: &'static str = "a family, `ipv4` or `ipv6`";
+    const ACCEPTED: &'static str = "a family: `ipv4`, `ipv6`, `vpnv4`, `vpnv6`, `evpn`, `ipv4-labelled`, `ipv6-labelled`, \
+        `rt-constraint` or another that the documentation lists";
+
+    /// Only families whose routes can be told apart: [`FamilySet`] holds no other.
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        FamilySet::ALL.iter().find(|family| family.to_string() == text).ok_or(Unreadable::Other)
+    }
+}
+
+/// A role between autonomous systems (RFC 9234).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleWord(pub Role);
+
+impl Word for RoleWord {
+    const ACCEPTED: &'static str = "`provider`, `customer`, `peer`, `rs` or `rs-client`";
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        match text {
-            "ipv4" => Ok(Family::IPV4_UNICAST),
-            "ipv6" => Ok(Family::IPV6_UNICAST),
-            _ => Err(Unreadable::Other),
-        }
+        Ok(RoleWord(match text {
+            "provider" => Role::Provider,
+            "customer" => Role::Customer,
+            "peer" => Role::Peer,
+            "rs" => Role::RouteServer,
+            "rs-client" => Role::RouteServerClient,
+            _ => return Err(Unreadable::Other),
+        }))
     }
 }
 

@@ -8,20 +8,18 @@ use bgp_proto::{FamilySet, Prefix};
 use reflector::events::Reachability;
 use reflector::group::{Local, NextHopRule, PolicyChoice};
 use reflector::ids::{EntryId, PeerId};
-use reflector::limits::ADD_PATHS_MAX;
 use reflector::policy::{self, Condition, Edit, NextHopEdit};
 use reflector::reflection;
 use reflector::rib::nexthop::Resolution;
 use reflector::session;
-use reflector::table::{self, Origination, OwnRoute, PeerConfig};
+use reflector::table::{self, Origination, OwnRoute, PeerConfig, PrefixLimit};
 use reflector::time::Duration;
 
-use crate::config::desired::{self, AddPaths, ConnectRole, Desired, Kernel, Passage, Peer, PeerKind, Remote};
+use crate::config::desired::{
+    self, AddPaths, ConnectRole, Desired, Excess, Kernel, Passage, Peer, PeerKind, Remote, Timers,
+};
 use crate::fib::{FibConfig, Way};
 use crate::net::PeerSpec;
-
-/// Without End-of-RIB, routes from before a peer's restart go after this long, FRR's default.
-const STALE_PATH_TIME: Duration = Duration::from_secs(360);
 
 /// Names that configuration entries keep from one reload to the next.
 #[derive(Debug, Default)]
@@ -47,7 +45,6 @@ pub(super) fn instance(desired: &Desired) -> table::Config {
             None => Resolution::Assumed,
         },
         multipath_max: desired.kernel.as_ref().map_or(1, |k| usize::from(k.multipath)),
-        stale_path_time: STALE_PATH_TIME,
     }
 }
 
@@ -79,9 +76,18 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
             desired::NextHop::Own => NextHopRule::Own,
             desired::NextHop::Keep => NextHopRule::Unchanged,
         },
-        prefix_limit: peer.max_prefixes,
-        own_as_max: 0,
-        paths_max: if sends(peer.add_paths) { ADD_PATHS_MAX } else { 1 },
+        prefix_limit: peer.max_prefixes.map(prefix_limit),
+        own_as_max: peer.paths.own_as_max,
+        paths_max: if sends(peer.add_paths) { usize::from(peer.add_paths_max) } else { 1 },
+        stale_path_time: peer.timers.stale_path,
+    }
+}
+
+fn prefix_limit(limit: desired::PrefixLimit) -> PrefixLimit {
+    let prefixes = limit.prefixes;
+    match limit.excess {
+        Excess::Warned => PrefixLimit { prefixes, excess: table::Excess::Warned },
+        Excess::Closed { restart } => PrefixLimit { prefixes, excess: table::Excess::Closed { restart } },
     }
 }
 
@@ -165,18 +171,18 @@ fn edits(set: &desired::Set) -> Vec<Edit> {
 /// What this speaker says of its own restart (RFC 4724 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwnRestart {
-    /// It has no forwarding state from before: it is new, or forwards nothing.
+    /// It is new: it has no forwarding state from before.
     Fresh,
-    /// It has just come back, and the kernel kept its routes.
+    /// It has just come back; the kernel kept its routes, or it forwards nothing.
     Restarting,
-    /// It is up, and forwards.
+    /// It is up, and forwards as before.
     Steady,
 }
 
 /// What a session needs to know.
 fn session(peer: &Peer, desired: &Desired, own: OwnRestart) -> session::Config {
     let mut config = session::Config::new(peer.local_asn, desired.router_id, peer.asn);
-    config.connect = match peer.role {
+    config.connect = match peer.connect {
         ConnectRole::Active => session::Connect::Active,
         ConnectRole::Passive => session::Connect::Passive,
     };
@@ -187,8 +193,12 @@ fn session(peer: &Peer, desired: &Desired, own: OwnRestart) -> session::Config {
     if receives(peer.add_paths) {
         config.add_path_receive = peer.families;
     }
-    config.timing.hold_secs = u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX);
-    config.timing.connect_retry = peer.connect_retry;
+    config.extended_next_hop = peer.extended_next_hop;
+    config.message_max = peer.message_max;
+    config.as_sets = peer.paths.as_sets;
+    config.first_as = peer.paths.first_as;
+    config.role = peer.role;
+    config.timing = timing(&peer.timers);
     config.restart = peer.graceful_restart.map(|restart_time| session::Restart {
         restart_time,
         families: peer.families,
@@ -200,9 +210,25 @@ fn session(peer: &Peer, desired: &Desired, own: OwnRestart) -> session::Config {
             OwnRestart::Restarting => session::RestartPhase::Restarting,
             OwnRestart::Fresh | OwnRestart::Steady => session::RestartPhase::Normal,
         },
-        notification: session::NotificationRestart::On,
+        notification: peer.notification_restart,
     });
     config
+}
+
+fn timing(timers: &Timers) -> session::Timing {
+    let secs = |duration: Duration| u16::try_from(duration.as_secs()).unwrap_or(u16::MAX);
+    session::Timing {
+        hold_secs: secs(timers.hold),
+        hold_secs_min: secs(timers.hold_min),
+        connect_retry: timers.connect_retry,
+        idle_hold_min: timers.idle_hold,
+        idle_hold_max: timers.idle_hold_max,
+        open_hold: timers.open_hold,
+        delay_open: timers.delay_open,
+        send_hold: timers.send_hold,
+        refresh_end: timers.refresh,
+        ..session::Timing::default()
+    }
 }
 
 /// What a peer's task needs to know.

@@ -26,19 +26,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bgp_proto::{Nlri, Prefix, Version};
+use bgp_proto::{Family, Nlri, Prefix, Version};
 use reflector::events::FibChange;
 use reflector::feed::LogView;
 use reflector::ids::{GroupId, PeerId};
 use reflector::rib::nexthop::Tracking;
 use reflector::session::Stop;
-use reflector::table::{Commit, Notice, Table};
+use reflector::table::{Commit, Excess, Notice, PrefixLimit, Table};
 use reflector::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
-use crate::config::Desired;
+use crate::config::{Desired, desired};
 use crate::control::Ask;
 use crate::control::protocol::View;
 use crate::fib::{self, FibEvent, FibHandle, WalkCause};
@@ -47,7 +47,7 @@ use crate::net;
 use compile::Entries;
 use pace::Pace;
 use peers::Peer;
-use startup::{Patience, Startup};
+use startup::{Patience, Startup, Strangers};
 
 /// Messages waiting for the core, at most. A session that finds no room stops reading.
 pub const INBOX_MAX: usize = 1024;
@@ -224,9 +224,11 @@ impl Core {
         for origination in own {
             self.table.originate(origination, now);
         }
-        let patience = Patience::with_unreachable(self.desired.restart.wait_for_unreachable);
-        self.deferral = Some(Startup::new(now, patience, []));
-        if self.adopted > 0 {
+        let restart = &self.desired.restart;
+        let patience = Patience::new(restart.wait_for_unreachable, restart.selection_deferral);
+        self.deferral = Some(Startup::new(now, patience, [], Strangers::None));
+        // A speaker that forwards nothing cannot tell a restart from a start: its peers may well keep its routes.
+        if self.adopted > 0 || self.desired.kernel.is_none() {
             self.table.defer();
         }
         let peers: Vec<_> = self.desired.peers.values().cloned().collect();
@@ -236,8 +238,10 @@ impl Core {
         if let Err(error) = self.net.open() {
             error!(%error, "not listening there");
         }
-        self.startup = Some(Startup::new(now, patience, self.peers.keys().copied()));
-        self.deferral = Some(Startup::new(now, patience, self.peers.keys().copied()));
+        let is_range = |peer: &desired::Peer| matches!(peer.remote, desired::Remote::Range(_));
+        let strangers = if peers.iter().any(is_range) { Strangers::Welcome } else { Strangers::None };
+        let start = || Startup::new(now, patience, self.peers.keys().copied(), strangers);
+        (self.startup, self.deferral) = (Some(start()), Some(start()));
         self.commit();
         info!(
             asn = self.desired.asn.0,
@@ -333,12 +337,7 @@ impl Core {
 
     fn on_notice(&mut self, notice: Notice) {
         match notice {
-            Notice::PrefixLimit { peer, family, limit } => {
-                warn!(peer = %self.name(peer), %family, limit, "more prefixes than allowed: session closed");
-                if let Some(peer) = self.peers.get(&peer) {
-                    peer.handle.stop(Stop::PrefixLimit { family, limit, restart: None });
-                }
-            }
+            Notice::PrefixLimit { peer, family, limit } => self.on_prefix_limit(peer, family, limit),
             Notice::RefreshWanted { peer, family } => {
                 let can_refresh = self.table.can_refresh(peer);
                 let Some(peer) = self.peers.get(&peer) else { return };
@@ -360,6 +359,19 @@ impl Core {
             Notice::StaleExpired { peer, routes } => {
                 info!(peer = %self.name(peer), routes, "restart time is over: stale routes removed");
                 self.forget_visitor(peer);
+            }
+        }
+    }
+
+    fn on_prefix_limit(&self, peer: PeerId, family: Family, limit: PrefixLimit) {
+        let (name, limit, excess) = (self.name(peer), limit.prefixes, limit.excess);
+        match excess {
+            Excess::Warned => warn!(peer = %name, %family, limit, "more prefixes than allowed"),
+            Excess::Closed { restart } => {
+                warn!(peer = %name, %family, limit, ?restart, "more prefixes than allowed: session closed");
+                if let Some(peer) = self.peers.get(&peer) {
+                    peer.handle.stop(Stop::PrefixLimit { family, limit, restart });
+                }
             }
         }
     }

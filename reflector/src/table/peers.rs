@@ -3,7 +3,7 @@
 //! A session that ends with retention leaves its routes stale (RFC 4724 section 4.2): used and told like any
 //! others until the peer is back and has said End-of-RIB, or until its restart time is over.
 
-use bgp_proto::{Asn, Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
+use bgp_proto::{Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,7 @@ use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::REJECTIONS_KEPT_MAX;
 use crate::reflection::PeerKind;
 use crate::rib::{Freshness, PrefixId};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// What the table needs to know of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +33,34 @@ pub struct PeerConfig {
     /// Whose address the next hop of what it is told becomes.
     pub next_hop: NextHopRule,
     /// Prefixes of one family that it may announce.
-    pub prefix_limit: Option<u32>,
+    pub prefix_limit: Option<PrefixLimit>,
     /// How often this speaker's own AS may stand in its paths; usually 0.
     pub own_as_max: u8,
     /// Paths a prefix that it is told where add-path is negotiated.
     pub paths_max: usize,
+    /// How long its routes stay stale once it is back and says no End-of-RIB (RFC 4724 section 4.2 leaves that to us).
+    pub stale_path_time: Duration,
+}
+
+/// A bound for a peer's prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixLimit {
+    /// Prefixes of one family.
+    pub prefixes: u32,
+    /// What more lead to.
+    pub excess: Excess,
+}
+
+/// What too many prefixes lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// A word to the operator, once until there are few enough again. The routes are taken.
+    Warned,
+    /// The end of the session, until somebody starts it again or this long has passed.
+    Closed {
+        /// When it starts again.
+        restart: Option<Duration>,
+    },
 }
 
 /// A session's addresses, as the daemon knows them.
@@ -122,7 +145,6 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 pub(super) struct Up {
-    pub(super) peer_asn: Asn,
     pub(super) families: FamilySet,
     pub(super) transmit: WireContext,
     pub(super) refresh: RefreshMode,
@@ -151,8 +173,9 @@ impl Peer {
         }
     }
 
-    /// Counts a new path; returns the limit if this one goes beyond it, once a session.
-    pub(super) fn count_path(&mut self, family: Family) -> Option<u32> {
+    /// Counts a new path; returns the limit if this one goes beyond it: once a session, or, where that only warns, once
+    /// until there are few enough again.
+    pub(super) fn count_path(&mut self, family: Family) -> Option<PrefixLimit> {
         let count = match self.accepted.iter_mut().find(|(f, _)| *f == family) {
             Some((_, count)) => count,
             None => {
@@ -162,7 +185,12 @@ impl Peer {
         };
         *count += 1;
         let limit = self.config.prefix_limit?;
-        let is_news = *count > limit && !core::mem::replace(&mut self.is_over_limit, *count > limit);
+        let is_news = match limit.excess {
+            Excess::Warned => *count == limit.prefixes.saturating_add(1),
+            Excess::Closed { .. } => {
+                *count > limit.prefixes && !core::mem::replace(&mut self.is_over_limit, true)
+            }
+        };
         is_news.then_some(limit)
     }
 
@@ -260,10 +288,9 @@ impl Table {
         peer.router_id = negotiated.peer_router_id;
         peer.is_over_limit = false;
         if let Some((until, _)) = self.stale.get_mut(&id) {
-            *until = now + self.config.stale_path_time;
+            *until = now + peer.config.stale_path_time;
         }
         let up = Up {
-            peer_asn: negotiated.peer_asn,
             families: negotiated.families,
             transmit: negotiated.transmit,
             refresh: negotiated.refresh,
@@ -338,7 +365,7 @@ impl Table {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let groups = peer.up.take().map(|up| up.groups).unwrap_or_default();
         let (restart_time, kept) = match retention {
-            Retention::Drop => (core::time::Duration::ZERO, FamilySet::EMPTY),
+            Retention::Drop => (Duration::ZERO, FamilySet::EMPTY),
             Retention::Stale { restart_time, families } => (restart_time, families),
         };
         self.keep_stale(id, now + restart_time, kept);

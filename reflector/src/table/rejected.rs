@@ -5,8 +5,6 @@
 pub enum Rejected {
     /// This speaker's AS is in AS_PATH (RFC 4271 section 9.1.2).
     OwnAsInPath,
-    /// AS_PATH does not begin with the external peer's AS (RFC 4271 section 6.3).
-    FirstAsNotPeers,
     /// ORIGINATOR_ID or CLUSTER_LIST is this speaker's: it was here before (RFC 4456 section 8).
     ReflectionLoop,
     /// The next hop is no usable address: unspecified, multicast, or this speaker's own (RFC 4271 section 6.3).
@@ -24,7 +22,6 @@ impl Rejected {
     pub fn as_str(self) -> &'static str {
         match self {
             Rejected::OwnAsInPath => "own AS in AS_PATH",
-            Rejected::FirstAsNotPeers => "AS_PATH does not begin with the peer's AS",
             Rejected::ReflectionLoop => "own ORIGINATOR_ID or cluster in the path",
             Rejected::BadNextHop => "next hop is not usable",
             Rejected::NoPolicy => "external peer without import policy (RFC 8212)",
@@ -34,9 +31,8 @@ impl Rejected {
     }
 
     /// All reasons.
-    pub const ALL: [Rejected; 7] = [
+    pub const ALL: [Rejected; 6] = [
         Rejected::OwnAsInPath,
-        Rejected::FirstAsNotPeers,
         Rejected::ReflectionLoop,
         Rejected::BadNextHop,
         Rejected::NoPolicy,

@@ -28,7 +28,7 @@ fn malformed_yaml() {
     );
     assert_eq!(
         said("asn 64512\n"),
-        "1:1: expected a mapping with keys such as `asn`, `routerId`, `listen`, `peers`, `reflector`, `advertise`, `policy`, `kernel`, `gracefulRestart`, `restart`, `control`, `metrics`, `log`, found `asn 64512`"
+        "1:1: expected a mapping with keys such as `asn`, `routerId`, `listen`, `peers`, `reflector`, `advertise`, `policy`, `kernel`, `gracefulRestart`, `longLivedGracefulRestart`, `restart`, `control`, `metrics`, `log`, found `asn 64512`"
     );
 }
 
@@ -39,7 +39,7 @@ fn unknown_keys() {
     peer("address: 10.0.0.2, asn: 1, remote-as: 1", "unknown key `remote-as`; did you mean `asn`?");
     peer(
         "address: 10.0.0.2, asn: 1, colour: 1",
-        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, connectRetry, password, ttlSecurity, families, addPaths, maxPrefixes, gracefulRestart, nextHop, reflectorClient, import, export",
+        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, minHoldTime, openHoldTime, delayOpen, sendHoldTime, idleHoldTime, maxIdleHoldTime, connectRetry, password, ttlSecurity, role, strictRole, enforceFirstAs, allowOwnAs, acceptAsSets, extendedMessages, extendedNextHop, families, addPaths, addPathsMax, maxPrefixes, maxPrefixesAction, maxPrefixesRestart, gracefulRestart, notificationRestart, longLivedGracefulRestart, longLivedPartialDeployment, stalePathTime, refreshTime, nextHop, reflectorClient, import, export",
     );
     assert_eq!(
         said("asn: 1\npolicy: { p: [ { match: { asPath: { contain: 1 } }, action: accept } ] }"),
@@ -85,7 +85,10 @@ fn values_of_the_wrong_form() {
         "address: 10.0.0.2, asn: 1, addPaths: al",
         "expected `off`, `send`, `receive` or `both`, found `al`",
     );
-    peer("address: 10.0.0.2, asn: 1, families: [ipv5]", "expected a family, `ipv4` or `ipv6`, found `ipv5`");
+    peer(
+        "address: 10.0.0.2, asn: 1, families: [ipv5]",
+        "expected a family: `ipv4`, `ipv6`, `vpnv4`, `vpnv6`, `evpn`, `ipv4-labelled`, `ipv6-labelled`, `rt-constraint` or another that the documentation lists, found `ipv5`",
+    );
     peer("address: 10.0.0.2, asn: 1, families: ipv4", "expected a list, found `ipv4`");
     peer(
         "address: 10.0.0.2, asn: 1, ttlSecurity: 255",
@@ -155,7 +158,7 @@ fn peers_that_make_no_sense() {
     peer("address: 10.0.0.2, asn: 7, connectRetry: 0s", "expected 1s to 65535s, found `0s`");
     peer(
         "address: 10.0.0.2, asn: 7, gracefulRestart: 2h",
-        "expected `off` or 1s to 4095s (RFC 4724), found `7200s`",
+        "expected `off` or 0s to 4095s (RFC 4724), found `7200s`",
     );
     peer("address: 10.0.0.2, asn: 7, families: []", "a session carries at least one family");
     peer(
@@ -168,6 +171,49 @@ fn peers_that_make_no_sense() {
     assert_eq!(
         said("asn: 1\nlisten: { addresses: [] }\npeers: [ { address: 10.0.0.2, asn: 1, passive: true } ]"),
         "3:48: peers[0].passive: `listen.addresses` is empty, so no peer can ever connect"
+    );
+}
+
+#[test]
+fn sessions_that_make_no_sense() {
+    peer("address: 10.0.0.2, asn: 7, minHoldTime: 2s", "expected 3s to 65535s, found `2s`");
+    peer(
+        "address: 10.0.0.2, asn: 7, holdTime: 9s, minHoldTime: 10s",
+        "10s is more than the hold time that we propose, 9s",
+    );
+    peer("address: 10.0.0.2, asn: 7, sendHoldTime: 90s", "expected 91s to 65535s, found `90s`");
+    peer("address: 10.0.0.2, asn: 7, delayOpen: 240s", "expected 0s to 239s, found `240s`");
+    peer(
+        "address: 10.0.0.2, asn: 7, idleHoldTime: 5m",
+        "120s is less than the first such pause, idleHoldTime, 300s",
+    );
+    peer("address: 10.0.0.2, asn: 7, strictRole: true", "means nothing without `role`");
+    peer("address: 10.0.0.2, asn: 64512, role: peer", "only an external peer has a role (RFC 9234)");
+    peer(
+        "address: 10.0.0.2, asn: 7, role: upstream",
+        "expected `provider`, `customer`, `peer`, `rs` or `rs-client`, found `upstream`",
+    );
+    peer(
+        "address: 10.0.0.2, asn: 64512, enforceFirstAs: false",
+        "only an external peer's paths begin with its AS number",
+    );
+    peer("address: 10.0.0.2, asn: 7, addPathsMax: 65", "expected 1 to 64 paths, found `65`");
+    peer("address: 10.0.0.2, asn: 7, maxPrefixesAction: warn", "means nothing without `maxPrefixes`");
+    peer(
+        "address: 10.0.0.2, asn: 7, maxPrefixes: 1, maxPrefixesAction: warn, maxPrefixesRestart: 5m",
+        "no session ends where `maxPrefixesAction` is `warn`",
+    );
+    peer(
+        "address: 10.0.0.2, asn: 7, gracefulRestart: off, longLivedGracefulRestart: 1h",
+        "means nothing where `gracefulRestart` is `off`",
+    );
+    peer(
+        "address: 10.0.0.2, asn: 7, longLivedGracefulRestart: 195d",
+        "expected `off` or 1s to 16777215s (RFC 9494), found `16848000s`",
+    );
+    peer(
+        "address: 10.0.0.2, asn: 7, longLivedPartialDeployment: true",
+        "only an internal peer may be sent stale routes that it does not know as such (RFC 9494)",
     );
 }
 

@@ -4,11 +4,16 @@ mod messages;
 mod reload;
 
 use std::path::Path;
+use std::time::Duration;
 
 use bgp_proto::attr::Community;
-use bgp_proto::{Asn, RouterId};
+use bgp_proto::capability::Role;
+use bgp_proto::{Asn, FamilySet, RouterId};
+use reflector::session::{RoleRule, Strictness};
 
-use super::desired::{ConnectRole, NextHopSet, Passage, PeerKind, Remote, Verdict};
+use super::desired::{
+    ConnectRole, Excess, Farewell, NextHopSet, Passage, PeerKind, PrefixLimit, Remote, Verdict,
+};
 use super::*;
 
 fn router_id() -> Option<RouterId> {
@@ -35,7 +40,10 @@ peers:
 - { name: node-b, address: 10.0.0.2, asn: 64512 }
 - { name: tor, address: 10.0.0.254, asn: 65001, localAddress: 10.0.0.1, port: 179, passive: false, holdTime: 90s, connectRetry: 5s,
     password: { file: /run/secrets/tor }, ttlSecurity: true, families: [ipv4, ipv6], addPaths: both, maxPrefixes: 10000,
-    gracefulRestart: 120s, nextHop: auto, import: from-fabric, export: to-fabric }
+    minHoldTime: 10s, openHoldTime: 60s, delayOpen: 2s, sendHoldTime: 100s, idleHoldTime: 2s, maxIdleHoldTime: 1m, role: customer,
+    strictRole: true, enforceFirstAs: false, allowOwnAs: 1, acceptAsSets: true, extendedMessages: false, extendedNextHop: true,
+    addPathsMax: 4, maxPrefixesAction: close, maxPrefixesRestart: 5m, notificationRestart: false, longLivedGracefulRestart: 1h,
+    stalePathTime: 1m, refreshTime: 2m, gracefulRestart: 120s, nextHop: auto, import: from-fabric, export: to-fabric }
 - { name: clients, range: 10.1.0.0/16, asn: 64512, reflectorClient: true }   # listen range, passive
 reflector: { clusterId: 10.0.0.1 }
 advertise: [ { prefixes: [10.244.1.0/24, "fd00:10:244:1::/64"], communities: ["64512:1"] } ]
@@ -50,7 +58,8 @@ kernel: { install: true, table: 254, protocol: 12, metric: 1024, multipath: 16, 
 control: { socket: /run/bgpd/bgpd.sock }
 metrics: { listen: "127.0.0.1:9179" }                 # GET /metrics, /livez, /readyz
 log: { level: debug, format: json }
-restart: { waitForUnreachable: 5s }
+restart: { waitForUnreachable: 5s, selectionDeferral: 60s, ceaseOnExit: true }
+longLivedGracefulRestart: off
 "#;
 
 #[test]
@@ -61,12 +70,18 @@ fn everything_that_can_be_written_resolves() {
     assert_eq!(peer("node-b").kind, PeerKind::Internal);
     assert_eq!(peer("node-b").import, Passage::Open);
     assert_eq!(peer("clients").kind, PeerKind::Client);
-    assert_eq!(peer("clients").role, ConnectRole::Passive);
+    assert_eq!(peer("clients").connect, ConnectRole::Passive);
     let tor = peer("tor");
     assert_eq!(tor.kind, PeerKind::External);
     assert_eq!(tor.password.as_ref().unwrap().expose(), b"hush");
     assert_eq!(tor.ttl_security, Some(1));
     assert_eq!(tor.export, Passage::Policy("to-fabric".into()));
+    assert_eq!(tor.role, Some(RoleRule { role: Role::Customer, strictness: Strictness::Strict }));
+    assert_eq!(tor.extended_next_hop, FamilySet::IPV4);
+    assert_eq!((tor.long_lived, peer("node-b").long_lived), (Some(Duration::from_secs(3600)), None));
+    let restart = Some(Duration::from_secs(300));
+    let limit = PrefixLimit { prefixes: 10_000, excess: Excess::Closed { restart } };
+    assert_eq!(tor.max_prefixes, Some(limit));
     let rule = &desired.policies["to-fabric"].rules[0];
     assert_eq!(rule.when.sources, [Remote::Address("10.0.0.2".parse().unwrap())]);
     assert_eq!(rule.when.as_path_first, [Asn(65546)]);
@@ -76,6 +91,7 @@ fn everything_that_can_be_written_resolves() {
     assert_eq!(set.next_hop, Some(NextHopSet::Own));
     assert_eq!(desired.originate.len(), 2);
     assert_eq!(desired.restart.wait_for_unreachable.as_secs(), 5);
+    assert_eq!(desired.restart.farewell, Farewell::Cease);
 }
 
 #[test]
@@ -101,7 +117,7 @@ fn a_reflector_installs_nothing() {
 fn peers_inherit_the_restart_time_unless_they_have_their_own() {
     let text = "asn: 1\ngracefulRestart: off\npeers: [{ address: 10.0.0.2, asn: 1 }, { address: 10.0.0.3, asn: 1, gracefulRestart: 1m }]";
     let times: Vec<_> = load(text).unwrap().peers.into_values().map(|peer| peer.graceful_restart).collect();
-    assert_eq!(times, [None, Some(std::time::Duration::from_secs(60))]);
+    assert_eq!(times, [None, Some(Duration::from_secs(60))]);
 }
 
 #[test]

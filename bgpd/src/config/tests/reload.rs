@@ -81,7 +81,7 @@ fn any_peer() -> impl Strategy<Value = Peer> {
             peer.name = format!("peer-{name}");
             peer.asn = Asn(64512 + asn);
             peer.kind = if client { PeerKind::Client } else { PeerKind::Internal };
-            peer.hold_time = Duration::from_secs(90 + hold);
+            peer.timers.hold = Duration::from_secs(90 + hold);
             peer.password = key.map(|key| Secret::new(vec![key]));
             peer
         },
@@ -169,11 +169,11 @@ fn a_change_goes_as_deep_as_it_must() {
         }
     };
     assert_eq!(needs(|peer| peer.name = "other".into()), Needs::Nothing);
-    assert_eq!(needs(|peer| peer.connect_retry = Duration::from_secs(1)), Needs::Nothing);
+    assert_eq!(needs(|peer| peer.timers.connect_retry = Duration::from_secs(1)), Needs::Nothing);
     assert_eq!(needs(|peer| peer.kind = PeerKind::Client), Needs::Reevaluation);
-    assert_eq!(needs(|peer| peer.max_prefixes = Some(1)), Needs::Reevaluation);
+    assert_eq!(needs(|peer| peer.add_paths_max = 1), Needs::Reevaluation);
     assert_eq!(needs(|peer| peer.import = Passage::Policy("p".into())), Needs::Reevaluation);
-    assert_eq!(needs(|peer| peer.hold_time = Duration::from_secs(9)), Needs::NewSession);
+    assert_eq!(needs(|peer| peer.timers.hold = Duration::from_secs(9)), Needs::NewSession);
     assert_eq!(needs(|peer| peer.password = Some(Secret::new(*b"x"))), Needs::NewSession);
     assert_eq!(
         needs(|peer| (peer.kind, peer.port) = (PeerKind::Client, 1179)),

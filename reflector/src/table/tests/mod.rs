@@ -1,6 +1,8 @@
 //! The table as its peers see it: what was said to it, what each peer heard.
 
 use bgp_proto::attr::{Community, Origin};
+mod restart;
+
 use bgp_proto::{
     Asn, AttrCode, AttrSet, ClusterId, Family, FamilySet, Frame, HEADER_OCTETS, NextHop, Nlri, PathId,
     Prefix, RouterId, Update, WireContext,
@@ -14,6 +16,7 @@ use crate::group::{NextHopRule, PolicyChoice};
 use crate::ids::EntryId;
 use crate::policy::{self, Action, Condition, Edit, Policy, PrefixRange};
 use crate::reflection::PeerKind;
+use crate::time::Duration;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 const V4: Family = Family::IPV4_UNICAST;
@@ -45,7 +48,6 @@ fn config(resolution: Resolution) -> Config {
         local: Local { asn: Asn(65001), router_id: RouterId::from(OWN), cluster_id: ClusterId(0x0909_0909) },
         resolution,
         multipath_max: 4,
-        stale_path_time: Duration::from_secs(360),
     }
 }
 
@@ -58,6 +60,7 @@ fn peer_config(kind: PeerKind) -> PeerConfig {
         next_hop: NextHopRule::Auto,
         prefix_limit: None,
         own_as_max: 0,
+        stale_path_time: Duration::from_secs(360),
         paths_max: 1,
     }
 }
@@ -409,14 +412,6 @@ fn an_external_peer_without_policy_neither_gives_nor_gets() {
 }
 
 #[test]
-fn the_first_as_must_be_the_external_peers() {
-    let mut world = World::reflector();
-    world.announce(5, P, attrs(5, &[65009]).build());
-    world.announce(5, P, attrs(5, &[]).build());
-    assert_eq!(world.table.rejected(PeerId(5)), [(Rejected::FirstAsNotPeers, 2)]);
-}
-
-#[test]
 fn unusable_next_hops_are_not_accepted() {
     let mut world = World::reflector();
     for hop in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(224, 0, 0, 5), OWN, Ipv4Addr::LOCALHOST] {
@@ -530,7 +525,8 @@ fn next_hops_are_watched_and_decide() {
 #[test]
 fn more_prefixes_than_allowed_are_noticed_once() {
     let mut world = World::new(Resolution::Assumed);
-    let limited = PeerConfig { prefix_limit: Some(2), ..peer_config(PeerKind::NonClient) };
+    let limit = PrefixLimit { prefixes: 2, excess: Excess::Closed { restart: None } };
+    let limited = PeerConfig { prefix_limit: Some(limit), ..peer_config(PeerKind::NonClient) };
     world.up(1, limited, negotiated(1, 65001));
     for to in ["10.1.0.0/24", "10.2.0.0/24", "10.2.0.0/24"] {
         world.announce(1, to, attrs(1, &[]).local_pref(Some(100)).build());
@@ -541,88 +537,31 @@ fn more_prefixes_than_allowed_are_noticed_once() {
     for to in ["10.4.0.0/24", "10.5.0.0/24"] {
         world.announce(1, to, attrs(1, &[]).local_pref(Some(100)).build());
     }
-    assert_eq!(world.notices, [Notice::PrefixLimit { peer: PeerId(1), family: V4, limit: 2 }]);
+    assert_eq!(world.notices, [Notice::PrefixLimit { peer: PeerId(1), family: V4, limit }]);
 }
 
-fn restarting(peer: u32, forwarding: FamilySet) -> Negotiated {
-    let restart_time = Duration::from_secs(30);
-    let families = FamilySet::IPV4;
-    let restart =
-        Some(PeerRestart { restart_time, restarting: true, notification: false, families, forwarding });
-    Negotiated { restart, ..negotiated(peer, 65001) }
-}
-
-fn stale() -> Retention {
-    Retention::Stale { restart_time: Duration::from_secs(30), families: FamilySet::IPV4 }
-}
-
-/// Peer 1 with two routes, told to peer 2, whose session then ended with retention.
-fn restarted() -> World {
+#[test]
+fn a_limit_that_only_warns_takes_the_routes_and_warns_again_once_there_were_few_enough() {
     let mut world = World::new(Resolution::Assumed);
-    world.up(1, peer_config(PeerKind::Client), restarting(1, FamilySet::IPV4));
-    world.up(2, peer_config(PeerKind::Client), negotiated(2, 65001));
-    for to in [P, "10.2.0.0/24"] {
+    let limit = PrefixLimit { prefixes: 1, excess: Excess::Warned };
+    world.up(
+        1,
+        PeerConfig { prefix_limit: Some(limit), ..peer_config(PeerKind::NonClient) },
+        negotiated(1, 65001),
+    );
+    let announce = |world: &mut World, to: &str| {
         world.announce(1, to, attrs(1, &[]).local_pref(Some(100)).build());
+    };
+    for to in ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"] {
+        announce(&mut world, to);
     }
-    world.down(1, stale());
-    assert_eq!(world.listeners[&2].heard.len(), 2, "others see nothing of the restart");
-    world
-}
-
-#[test]
-fn stale_routes_go_when_the_restart_time_is_over() {
-    let mut world = restarted();
-    assert_eq!(world.table.deadline(), Some(Instant::EPOCH + Duration::from_secs(30)));
-    world.table.timeout(Instant::EPOCH + Duration::from_secs(30));
-    world.settle();
-    assert!(world.listeners[&2].heard.is_empty());
-    assert_eq!(world.notices, [Notice::StaleExpired { peer: PeerId(1), routes: 2 }]);
-}
-
-#[test]
-fn what_was_not_said_again_goes_at_end_of_rib() {
-    let mut world = restarted();
-    world.up(1, peer_config(PeerKind::Client), restarting(1, FamilySet::IPV4));
-    world.announce(1, P, attrs(1, &[]).local_pref(Some(100)).build());
-    assert_eq!(world.listeners[&2].heard.len(), 2);
-    world.table.end_of_rib(PeerId(1), V4);
-    world.settle();
-    assert_eq!(world.holders(P), [2]);
-    assert_eq!(world.holders("10.2.0.0/24"), [] as [u32; 0]);
-    assert_eq!(world.listeners[&2].announcements, 2, "the same route again is not told again");
-}
-
-#[test]
-fn a_family_that_was_not_forwarded_meanwhile_loses_its_routes_at_once() {
-    let mut world = restarted();
-    world.up(1, peer_config(PeerKind::Client), restarting(1, FamilySet::EMPTY));
-    world.settle();
-    assert!(world.listeners[&2].heard.is_empty());
-}
-
-#[test]
-fn a_second_restart_keeps_only_what_the_first_one_confirmed() {
-    let mut world = restarted();
-    world.up(1, peer_config(PeerKind::Client), restarting(1, FamilySet::IPV4));
-    world.announce(1, P, attrs(1, &[]).local_pref(Some(100)).build());
-    world.down(1, stale());
-    assert_eq!(world.holders(P), [2]);
-    assert_eq!(world.holders("10.2.0.0/24"), [] as [u32; 0]);
-}
-
-#[test]
-fn a_refresh_sweeps_what_was_not_repeated() {
-    let mut world = World::reflector();
-    for to in [P, "10.2.0.0/24"] {
-        world.announce(1, to, attrs(1, &[]).local_pref(Some(100)).build());
+    assert_eq!(world.table.counts(V4)[&PeerId(1)].accepted, 3);
+    assert_eq!(world.notices.len(), 1);
+    for to in ["10.1.0.0/24", "10.2.0.0/24"] {
+        world.withdraw(1, to);
     }
-    world.table.refresh_begun(PeerId(1), V4);
-    world.announce(1, P, attrs(1, &[]).local_pref(Some(100)).build());
-    assert_eq!(world.holders("10.2.0.0/24"), [2, 3, 4, 5, 6]);
-    world.table.refresh_ended(PeerId(1), V4);
-    world.settle();
-    assert_eq!(world.holders("10.2.0.0/24"), [] as [u32; 0]);
-    assert_eq!(world.holders(P), [2, 3, 4, 5, 6]);
+    announce(&mut world, "10.4.0.0/24");
+    assert_eq!(world.notices.len(), 2);
 }
 
 #[test]
@@ -775,26 +714,4 @@ fn the_explanation_names_the_step_and_the_audience() {
     assert_eq!(steps, expected);
     assert_eq!(explained.groups.len(), 3);
     assert!(explained.groups.iter().all(|g| g.told.is_ok()));
-}
-
-#[test]
-fn a_speaker_that_restarted_tells_nothing_until_it_is_released() {
-    let mut world = World::new(Resolution::Assumed);
-    world.table.defer();
-    for peer in [1, 2] {
-        world.up(peer, peer_config(PeerKind::Client), negotiated(peer, 65001));
-    }
-    world.announce(1, "10.1.0.0/16", attrs(1, &[]).local_pref(Some(100)).build());
-    world.settle();
-    assert!(world.table.is_deferring() && world.listeners.is_empty());
-    let granted = world.table.release();
-    let feeds: Vec<_> = granted.iter().map(|(peer, feeds)| (peer.0, feeds.len())).collect();
-    assert_eq!(feeds, [(1, 1), (2, 1)]);
-    let ctx = negotiated(1, 65001).transmit;
-    for (peer, feeds) in granted {
-        feeds.into_iter().for_each(|feed| world.attach(peer.0, feed, ctx));
-    }
-    world.settle();
-    assert_eq!(world.holders("10.1.0.0/16"), [2]);
-    assert!(world.table.release().is_empty());
 }
