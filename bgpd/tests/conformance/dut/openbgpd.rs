@@ -1,0 +1,114 @@
+//! OpenBGPD.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use lab::shell;
+
+use super::{inside, no_word, refuse};
+use crate::plan::{Knob, Peer, Plan};
+use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::wire::{V4, V6, VPNV4};
+
+const SOCKET: &str = "/run/lab/openbgpd.ctl";
+
+pub(super) fn command(config: &Path) -> Result<Command> {
+    fs::create_dir_all("/run/openbgpd")?;
+    let mut command = inside("/usr/sbin/bgpd");
+    command.args(["-d", "-v", "-f"]).arg(config);
+    Ok(command)
+}
+
+pub(super) fn reload() -> Result<()> {
+    shell::read(shell::command("/usr/sbin/bgpctl").args(["-s", SOCKET, "reload"])).map(drop)
+}
+
+pub(super) fn render(plan: &Plan) -> Result<String> {
+    let mut text = format!(
+        "AS {DUT_ASN}\nrouter-id {DUT_ID}\nsocket \"{SOCKET}\"\nlisten on 0.0.0.0\nlisten on ::\nfib-update no\n"
+    );
+    for network in &plan.networks {
+        writeln!(text, "network {network}")?;
+    }
+    let cluster = if plan.own_cluster_id { "9.9.9.9".to_owned() } else { DUT_ID.to_string() };
+    for peer in &plan.peers {
+        session(&mut text, peer, &cluster)?;
+    }
+    if let Some((range, asn)) = plan.range {
+        writeln!(text, "neighbor {range} {{\n remote-as {asn}\n passive\n}}")?;
+    }
+    text.push_str("allow from any\nallow to any\n");
+    for peer in &plan.peers {
+        filters(&mut text, peer)?;
+    }
+    Ok(text)
+}
+
+fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
+    writeln!(text, "neighbor {} {{\n remote-as {}\n descr {}", peer.who.v4(), peer.asn(), peer.who.name())?;
+    writeln!(text, " local-address {DUT_ID}\n holdtime {}", peer.hold_secs())?;
+    if !peer.has(&Knob::Active) {
+        text.push_str(" passive\n");
+    }
+    if peer.client {
+        writeln!(text, " route-reflector {cluster}")?;
+    }
+    for family in [V4, V6, VPNV4] {
+        let word = match family {
+            V4 => "IPv4 unicast",
+            V6 => "IPv6 unicast",
+            _ => "IPv4 vpn",
+        };
+        if peer.families().contains(&family) {
+            writeln!(text, " announce {word}")?;
+        } else if family == V4 {
+            text.push_str(" announce IPv4 none\n");
+        }
+    }
+    if peer.families().iter().any(|family| ![V4, V6, VPNV4].contains(family)) {
+        return Err(no_word(&"this family"));
+    }
+    for knob in &peer.knobs {
+        match knob {
+            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) => {}
+            Knob::MinHoldSecs(secs) => writeln!(text, " holdtime min {secs}")?,
+            Knob::Graceful(_) => text.push_str(" announce restart yes\n"),
+            Knob::StaleSecs(_) => {}
+            Knob::AddPaths(direction) => {
+                let yes = |bit: u8| direction & bit != 0;
+                writeln!(text, " announce add-path recv {}", if yes(1) { "yes" } else { "no" })?;
+                writeln!(text, " announce add-path send {}", if yes(2) { "all" } else { "no" })?;
+            }
+            Knob::MaxPrefixes(limit) => writeln!(text, " max-prefix {limit}")?,
+            Knob::Role(role) => writeln!(text, " role {role}\n announce policy yes")?,
+            Knob::StrictRole => text.push_str(" announce policy enforce\n"),
+            Knob::NoEnforceFirstAs => text.push_str(" enforce neighbor-as no\n"),
+            Knob::AcceptAsSets => text.push_str(" reject as-set no\n"),
+            Knob::NoPolicy | Knob::ImportOnly(_) | Knob::NextHopSelf | Knob::Prepend(_) => {}
+            Knob::Password(key) => writeln!(text, " tcp md5sig password \"{key}\"")?,
+            Knob::TtlSecurity => text.push_str(" ttl-security yes\n"),
+            other => return Err(refuse(other)),
+        }
+    }
+    text.push_str("}\n");
+    Ok(())
+}
+
+fn filters(text: &mut String, peer: &Peer) -> Result<()> {
+    let address = peer.who.v4();
+    for knob in &peer.knobs {
+        match knob {
+            Knob::NoPolicy => writeln!(text, "deny from {address}\ndeny to {address}")?,
+            Knob::ImportOnly(prefix) => {
+                writeln!(text, "deny from {address}\nallow from {address} prefix {prefix} prefixlen 0 - 32")?;
+            }
+            Knob::NextHopSelf => writeln!(text, "match to {address} set nexthop self")?,
+            Knob::Prepend(times) => writeln!(text, "match to {address} set prepend-self {times}")?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! `bgpd`, this project's own.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::daemon::Daemon;
+use lab::peers::ours;
+use lab::{sandbox, shell, wait};
+
+use super::{inside, secret};
+use crate::plan::{Knob, Peer, Plan};
+use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::wire::{EVPN, Family, V4, V6, VPNV4};
+
+pub(super) fn command(config: &Path) -> Result<Command> {
+    let mut command = inside(&ours::binary()?.to_string_lossy());
+    command.args(["run", "--config"]).arg(config);
+    Ok(command)
+}
+
+fn socket() -> Result<PathBuf> {
+    Ok(sandbox::work()?.join("dut.sock"))
+}
+
+/// Asks the running daemon.
+pub(super) fn client(words: &[&str]) -> Result<String> {
+    let mut command = shell::command(&ours::binary()?.to_string_lossy());
+    shell::read(command.args(words).arg("--socket").arg(socket()?))
+}
+
+pub(super) fn wait_ready(daemon: &Daemon) -> Result<()> {
+    wait::until("bgpd answers", wait::SOON, || {
+        daemon.alive()?;
+        client(&["status"]).map(drop)
+    })
+}
+
+pub(super) fn render(plan: &Plan) -> Result<String> {
+    let mut text = format!(
+        "asn: {DUT_ASN}\nrouterId: {DUT_ID}\nkernel: {{ install: false }}\ncontrol: {{ socket: {} }}\n",
+        socket()?.display()
+    );
+    if !plan.more.contains("gracefulRestart:") {
+        text.push_str("gracefulRestart: \"off\"\n");
+    }
+    // Who is not played here does not hold up the first routes.
+    if !plan.more.contains("restart:") {
+        text.push_str("restart: { waitForUnreachable: 0s, selectionDeferral: 1s }\n");
+    }
+    if plan.own_cluster_id {
+        text.push_str("reflector: { clusterId: 9.9.9.9 }\n");
+    }
+    let mut policies = "policy:\n  all: [ { action: accept } ]\n".to_owned();
+    text.push_str("peers:\n");
+    for peer in &plan.peers {
+        session(&mut text, &mut policies, peer)?;
+    }
+    if let Some((range, asn)) = plan.range {
+        writeln!(text, "- {{ name: range, range: {range}, asn: {asn}, import: all, export: all }}")?;
+    }
+    if !plan.networks.is_empty() {
+        let quoted: Vec<String> = plan.networks.iter().map(|network| format!("\"{network}\"")).collect();
+        writeln!(text, "advertise: [ {{ prefixes: [{}] }} ]", quoted.join(", "))?;
+    }
+    Ok(text + &policies + &plan.more)
+}
+
+fn session(text: &mut String, policies: &mut String, peer: &Peer) -> Result<()> {
+    let name = peer.who.name();
+    let families: Vec<&str> = peer.families().into_iter().map(family).collect();
+    write!(
+        text,
+        "- {{ name: {name}, address: {}, asn: {}, families: [{}], holdTime: {}s",
+        peer.who.v4(),
+        peer.asn(),
+        families.join(", "),
+        peer.hold_secs()
+    )?;
+    if !peer.has(&Knob::Active) {
+        text.push_str(", passive: true");
+    }
+    if peer.client {
+        text.push_str(", reflectorClient: true");
+    }
+    if peer.who.is_external() && !peer.has(&Knob::NoPolicy) {
+        let only = peer.knob(|knob| if let Knob::ImportOnly(only) = knob { Some(*only) } else { None });
+        let prepend = peer.knob(|knob| if let Knob::Prepend(times) = knob { Some(*times) } else { None });
+        if let Some(only) = only {
+            writeln!(policies, "  only-{name}: [ {{ match: {{ prefix: \"{only}\" }}, action: accept }} ]")?;
+        }
+        if let Some(times) = prepend {
+            writeln!(policies, "  prepend-{name}: [ {{ action: accept, set: {{ prepend: {times} }} }} ]")?;
+        }
+        let import = if only.is_some() { format!("only-{name}") } else { "all".to_owned() };
+        let export = if prepend.is_some() { format!("prepend-{name}") } else { "all".to_owned() };
+        write!(text, ", import: {import}, export: {export}")?;
+    }
+    for knob in &peer.knobs {
+        text.push_str(&word(&name, knob)?);
+    }
+    text.push_str(" }\n");
+    Ok(())
+}
+
+fn word(name: &str, knob: &Knob) -> Result<String> {
+    Ok(match knob {
+        Knob::Active | Knob::NoPolicy | Knob::ImportOnly(_) | Knob::Prepend(_) => String::new(),
+        Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) => String::new(),
+        Knob::AddPathsMax(limit) => format!(", addPathsMax: {limit}"),
+        Knob::MinHoldSecs(secs) => format!(", minHoldTime: {secs}s"),
+        Knob::OpenHoldSecs(secs) => format!(", openHoldTime: {secs}s"),
+        Knob::SendHoldSecs(secs) => format!(", sendHoldTime: {secs}s"),
+        Knob::DelayOpenSecs(secs) => format!(", delayOpen: {secs}s"),
+        Knob::ConnectRetrySecs(secs) => format!(", connectRetry: {secs}s"),
+        Knob::Graceful(secs) => format!(", gracefulRestart: {secs}s"),
+        Knob::StaleSecs(secs) => format!(", stalePathTime: {secs}s"),
+        Knob::LongLived(secs) => format!(", longLivedGracefulRestart: {secs}s"),
+        Knob::AddPaths(direction) => {
+            let words = ["off", "receive", "send", "both"];
+            format!(", addPaths: {}", words.get(usize::from(*direction)).unwrap_or(&"off"))
+        }
+        Knob::MaxPrefixes(limit) => format!(", maxPrefixes: {limit}"),
+        Knob::MaxPrefixesRestartSecs(secs) => format!(", maxPrefixesRestart: {secs}s"),
+        Knob::MaxPrefixesWarn => ", maxPrefixesAction: warn".to_owned(),
+        Knob::Role(role) => format!(", role: {role}"),
+        Knob::StrictRole => ", strictRole: true".to_owned(),
+        Knob::AllowOwnAs(times) => format!(", allowOwnAs: {times}"),
+        Knob::NoEnforceFirstAs => ", enforceFirstAs: false".to_owned(),
+        Knob::AcceptAsSets => ", acceptAsSets: true".to_owned(),
+        Knob::ExtendedMessages(on) => format!(", extendedMessages: {on}"),
+        Knob::ExtendedNextHop => ", extendedNextHop: true".to_owned(),
+        Knob::NextHopSelf => ", nextHop: self".to_owned(),
+        Knob::Password(key) => format!(", password: {{ file: {} }}", secret(name, key)?.display()),
+        Knob::TtlSecurity => ", ttlSecurity: 1".to_owned(),
+    })
+}
+
+fn family(family: Family) -> &'static str {
+    match family {
+        V4 => "ipv4",
+        V6 => "ipv6",
+        VPNV4 => "vpnv4",
+        EVPN => "evpn",
+        (1, 4) => "ipv4-labelled",
+        _ => "rt-constraint",
+    }
+}
+
+/// Starts two daemons that connect to each other, the second `apart` after the first, and waits until both say that the
+/// session is established; then that each has exactly one.
+pub(super) fn twins(apart: Duration, within: Duration) -> Result<()> {
+    let ends = [("twin-a", "10.0.0.1", "10.0.255.254"), ("twin-b", "10.0.255.254", "10.0.0.1")];
+    let mut daemons = Vec::new();
+    let began = Instant::now();
+    for (n, (name, own, other)) in ends.into_iter().enumerate() {
+        let (config, socket) = (sandbox::work()?.join(name), sandbox::work()?.join(format!("{name}.sock")));
+        let text = format!(
+            "asn: {DUT_ASN}\nrouterId: {own}\nkernel: {{ install: false }}\ngracefulRestart: \"off\"\n\
+             control: {{ socket: {} }}\npeers: [ {{ address: {other}, asn: {DUT_ASN}, connectRetry: 1s }} ]\n",
+            socket.display()
+        );
+        fs::write(&config, text)?;
+        let mut launch = if n == 0 { inside(&binary()?) } else { shell::command(&binary()?) };
+        launch.args(["run", "--config"]).arg(&config);
+        daemons.push((Daemon::spawn(name, launch)?, socket, other));
+        if n == 0 {
+            let end = Instant::now() + apart;
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
+    }
+    wait::closely("both established", within, || {
+        for (daemon, socket, other) in &daemons {
+            daemon.alive()?;
+            let said = shell::read(
+                shell::command(&binary()?).args(["peers", "-o", "json", "--socket"]).arg(socket),
+            )?;
+            ensure!(said.matches("\"Established\"").count() == 1, "{other}: {said}");
+        }
+        Ok(())
+    })?;
+    ensure!(began.elapsed() < within, "took {:?}", began.elapsed());
+    let connected = shell::read(shell::command("sh").args(["-c", "grep -c ' 01 ' /proc/net/tcp || true"]))?;
+    ensure!(connected.trim() == "1", "{connected} connections");
+    Ok(())
+}
+
+fn binary() -> Result<String> {
+    Ok(ours::binary()?.to_string_lossy().into_owned())
+}

@@ -1,0 +1,152 @@
+//! What a case wants of the daemon under test, in no daemon's words.
+//!
+//! A [`Plan`] names the neighbours and what is particular about each as [`Knob`]s. Each make writes its own configuration
+//! from it and refuses a knob that it has no word for: such a row counts as not passed by that make, and says why.
+
+use crate::speaker::{C1, C2, E1, E2, N1, N2, WITNESS, Who};
+use crate::wire::{Family, V4, V6};
+
+/// Something that a case configures.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Knob {
+    /// The daemon connects, rather than waiting.
+    Active,
+    HoldSecs(u16),
+    MinHoldSecs(u16),
+    OpenHoldSecs(u16),
+    SendHoldSecs(u16),
+    DelayOpenSecs(u16),
+    ConnectRetrySecs(u16),
+    /// Graceful restart with this restart time.
+    Graceful(u16),
+    /// How long routes stay marked stale after the peer came back.
+    StaleSecs(u16),
+    LongLived(u32),
+    /// add-path: 1 receive, 2 send, 3 both.
+    AddPaths(u8),
+    AddPathsMax(u8),
+    MaxPrefixes(u32),
+    MaxPrefixesRestartSecs(u16),
+    MaxPrefixesWarn,
+    Role(&'static str),
+    StrictRole,
+    AllowOwnAs(u8),
+    NoEnforceFirstAs,
+    AcceptAsSets,
+    /// Extended messages on or off.
+    ExtendedMessages(bool),
+    ExtendedNextHop,
+    /// No import or export policy at all.
+    NoPolicy,
+    /// Only prefixes inside of this one are accepted.
+    ImportOnly(&'static str),
+    NextHopSelf,
+    Password(&'static str),
+    TtlSecurity,
+    Families(Vec<Family>),
+    /// The neighbour's AS number is another than it says.
+    Asn(u32),
+    /// `export` sets this MED and so on: our own AS prepended this often.
+    Prepend(u8),
+}
+
+/// One neighbour.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Peer {
+    pub(crate) who: Who,
+    pub(crate) client: bool,
+    pub(crate) knobs: Vec<Knob>,
+}
+
+impl Peer {
+    pub(crate) fn new(who: Who) -> Peer {
+        Peer { who, client: who.client, knobs: Vec::new() }
+    }
+
+    /// The first answer that a knob gives to `pick`.
+    pub(crate) fn knob<T>(&self, pick: impl Fn(&Knob) -> Option<T>) -> Option<T> {
+        self.knobs.iter().find_map(pick)
+    }
+
+    pub(crate) fn has(&self, knob: &Knob) -> bool {
+        self.knobs.contains(knob)
+    }
+
+    pub(crate) fn asn(&self) -> u32 {
+        self.knob(|knob| if let Knob::Asn(asn) = knob { Some(*asn) } else { None }).unwrap_or(self.who.asn)
+    }
+
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let own = self.knob(|knob| if let Knob::Families(own) = knob { Some(own.clone()) } else { None });
+        own.unwrap_or_else(|| vec![V4, V6])
+    }
+
+    pub(crate) fn hold_secs(&self) -> u16 {
+        self.knob(|knob| if let Knob::HoldSecs(secs) = knob { Some(*secs) } else { None }).unwrap_or(90)
+    }
+}
+
+/// Everything the daemon is configured with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) peers: Vec<Peer>,
+    /// Whether routes with a CLUSTER_LIST say 9.9.9.9 or the router id.
+    pub(crate) own_cluster_id: bool,
+    /// Neighbours accepted from a range: the range and their AS.
+    pub(crate) range: Option<(&'static str, u32)>,
+    /// Prefixes of its own.
+    pub(crate) networks: Vec<String>,
+    /// Further lines for our own daemon, where no other has the like.
+    pub(crate) more: String,
+    /// Whether a session stands by and is looked at after the case.
+    pub(crate) witness: bool,
+}
+
+impl Plan {
+    /// These neighbours and the witness.
+    pub(crate) fn of(whos: &[Who]) -> Plan {
+        let peers = whos.iter().chain([&WITNESS]).map(|who| Peer::new(*who)).collect();
+        Plan {
+            peers,
+            own_cluster_id: true,
+            range: None,
+            networks: Vec::new(),
+            more: String::new(),
+            witness: true,
+        }
+    }
+
+    /// The six constant neighbours.
+    pub(crate) fn six() -> Plan {
+        Plan::of(&[E1, E2, C1, C2, N1, N2])
+    }
+
+    /// With something particular about one neighbour.
+    pub(crate) fn with(mut self, who: Who, knob: Knob) -> Plan {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.who == who) {
+            peer.knobs.push(knob);
+        }
+        self
+    }
+
+    /// The same about several.
+    pub(crate) fn with_all(self, whos: &[Who], knob: &Knob) -> Plan {
+        whos.iter().fold(self, |plan, who| plan.with(*who, knob.clone()))
+    }
+
+    /// Without a session that stands by, for cases in which the daemon ends.
+    pub(crate) fn alone(mut self) -> Plan {
+        self.witness = false;
+        self
+    }
+
+    pub(crate) fn network(mut self, prefix: &str) -> Plan {
+        self.networks.push(prefix.to_owned());
+        self
+    }
+
+    pub(crate) fn more(mut self, lines: &str) -> Plan {
+        self.more.push_str(lines);
+        self
+    }
+}
