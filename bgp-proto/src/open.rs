@@ -173,6 +173,11 @@ impl Open {
         last.unwrap_or(&[])
     }
 
+    /// Whether the speaker knows long-lived graceful restart, whatever the families.
+    pub fn has_long_lived_restart(&self) -> bool {
+        self.capabilities.iter().any(|capability| matches!(capability, Capability::LongLivedRestart(_)))
+    }
+
     /// The speaker's role.
     pub fn role(&self) -> Option<Role> {
         self.roles().next()

@@ -28,7 +28,7 @@
 use bgp_proto::{PathId, RouterId};
 use core::net::IpAddr;
 
-pub use crate::rib::merits::{Merits, Step};
+pub use crate::rib::merits::{Merits, Staleness, Step};
 
 /// What the decision knows of one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,6 @@ pub struct Contender {
     pub source: Source,
     /// The interior cost to the next hop, or `None` where it is not reachable.
     pub interior_cost: Option<u32>,
-    /// Whether the path is long-lived stale (RFC 9494).
-    pub staleness: Staleness,
     /// The attributes that count.
     pub merits: Merits,
     /// The sender's BGP Identifier.
@@ -58,15 +56,6 @@ pub enum Source {
     External,
     /// From a peer in this AS.
     Internal,
-}
-
-/// Whether a path may be older than its sender's knowledge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Staleness {
-    /// As good as any other, also during a graceful restart (RFC 4724 section 4.1).
-    Usual,
-    /// Long-lived stale: the last resort (RFC 9494 section 4.3).
-    LongLived,
 }
 
 /// The winner and why.
@@ -178,7 +167,7 @@ fn key(step: Step, path: &Contender) -> u128 {
     let m = &path.merits;
     match step {
         Step::LocalOrigin => u128::from(path.source != Source::Local),
-        Step::Fresh => u128::from(path.staleness == Staleness::LongLived),
+        Step::Fresh => u128::from(m.staleness == Staleness::LongLived),
         Step::LocalPref => u128::from(u32::MAX - m.local_pref),
         Step::AsPathLength => u128::from(m.as_path_len),
         Step::Origin => m.origin as u128,
@@ -207,8 +196,8 @@ mod tests {
         Contender {
             source: Source::External,
             interior_cost: Some(10),
-            staleness: Staleness::Usual,
             merits: Merits {
+                staleness: Staleness::Usual,
                 local_pref: 100,
                 as_path_len: 3,
                 origin: Origin::Egp,
@@ -229,7 +218,7 @@ mod tests {
         match step {
             Step::Reachable => p.interior_cost = Some(10),
             Step::LocalOrigin => p.source = Source::Local,
-            Step::Fresh => p.staleness = Staleness::Usual,
+            Step::Fresh => m.staleness = Staleness::Usual,
             Step::LocalPref => m.local_pref = 101,
             Step::AsPathLength => m.as_path_len = 2,
             Step::Origin => m.origin = Origin::Igp,
@@ -249,7 +238,7 @@ mod tests {
         match step {
             Step::Reachable => p.interior_cost = None,
             Step::LocalOrigin => {}
-            Step::Fresh => p.staleness = Staleness::LongLived,
+            Step::Fresh => m.staleness = Staleness::LongLived,
             Step::LocalPref => m.local_pref = 99,
             Step::AsPathLength => m.as_path_len = 4,
             Step::Origin => m.origin = Origin::Incomplete,
@@ -323,8 +312,8 @@ mod tests {
                 Contender {
                     source: [Source::Local, Source::External, Source::Internal][usize::from(source)],
                     interior_cost: cost,
-                    staleness: if stale { Staleness::LongLived } else { Staleness::Usual },
                     merits: Merits {
+                        staleness: if stale { Staleness::LongLived } else { Staleness::Usual },
                         local_pref: lp,
                         as_path_len: len,
                         origin: [Origin::Igp, Origin::Egp, Origin::Incomplete][usize::from(origin)],
@@ -347,7 +336,9 @@ mod tests {
         match step {
             Step::Reachable => p.interior_cost.is_none(),
             Step::LocalOrigin => by.source == Source::Local && p.source != Source::Local,
-            Step::Fresh => by.staleness == Staleness::Usual && p.staleness == Staleness::LongLived,
+            Step::Fresh => {
+                by.merits.staleness == Staleness::Usual && p.merits.staleness == Staleness::LongLived
+            }
             Step::LocalPref => by.merits.local_pref > p.merits.local_pref,
             Step::AsPathLength => by.merits.as_path_len < p.merits.as_path_len,
             Step::Origin => (by.merits.origin as u8) < p.merits.origin as u8,

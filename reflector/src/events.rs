@@ -24,6 +24,37 @@ pub struct Negotiated {
     pub refresh: RefreshMode,
     /// The peer's graceful restart capability (RFC 4724), where both sides have it.
     pub restart: Option<PeerRestart>,
+    /// What is known of long-lived graceful restart (RFC 9494).
+    pub long_lived: LongLived,
+}
+
+/// Long-lived graceful restart in one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LongLived {
+    /// Whether the peer can be told of long-lived stale routes.
+    pub peer: LongLivedPeer,
+    /// How long the peer's stale routes may be kept, in each family where both sides have it: the lesser of what it and
+    /// we say, never 0.
+    pub times: Vec<(Family, Duration)>,
+    /// Families for which the peer kept its forwarding state.
+    pub forwarding: FamilySet,
+}
+
+/// Whether a peer knows what a long-lived stale route is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LongLivedPeer {
+    /// It does not.
+    #[default]
+    Unaware,
+    /// It sent the capability.
+    Aware,
+}
+
+impl LongLived {
+    /// How long the peer's stale routes of a family may be kept, if at all.
+    pub fn time(&self, family: Family) -> Option<Duration> {
+        self.times.iter().find(|(known, _)| *known == family).map(|(_, time)| *time)
+    }
 }
 
 /// What a peer can do about ROUTE-REFRESH.

@@ -113,7 +113,7 @@ impl Context<'_> {
         let mut route = self.told(prefix, path.path_id, path.attrs, path.peer);
         route.best = path.best.is_some();
         route.step = path.best.map(|step| step.as_str().to_owned());
-        route.stale = path.freshness == Freshness::Stale;
+        route.stale = path.freshness != Freshness::Fresh;
         route.since = self.since(Instant::EPOCH + since);
         route
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bgp_proto::{FamilySet, Prefix};
 use reflector::events::Reachability;
-use reflector::group::{Local, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
 use reflector::ids::{EntryId, PeerId};
 use reflector::policy::{self, Condition, Edit, NextHopEdit};
 use reflector::reflection;
@@ -16,7 +16,8 @@ use reflector::table::{self, Origination, OwnRoute, PeerConfig, PrefixLimit};
 use reflector::time::Duration;
 
 use crate::config::desired::{
-    self, AddPaths, ConnectRole, Desired, Excess, Kernel, Passage, Peer, PeerKind, Remote, Timers,
+    self, AddPaths, ConnectRole, Desired, Excess, Kernel, LongLivedUnaware, Passage, Peer, PeerKind, Remote,
+    Timers,
 };
 use crate::fib::{FibConfig, Way};
 use crate::net::PeerSpec;
@@ -77,6 +78,12 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
             desired::NextHop::Keep => NextHopRule::Unchanged,
         },
         prefix_limit: peer.max_prefixes.map(prefix_limit),
+        local_asn: peer.local_asn,
+        role: peer.role.map(|rule| rule.role),
+        long_lived_unaware: match peer.long_lived_unaware {
+            LongLivedUnaware::Withheld => LongLivedRule::Withheld,
+            LongLivedUnaware::Depreferred => LongLivedRule::Depreferred,
+        },
         own_as_max: peer.paths.own_as_max,
         paths_max: if sends(peer.add_paths) { usize::from(peer.add_paths_max) } else { 1 },
         stale_path_time: peer.timers.stale_path,
@@ -211,6 +218,7 @@ fn session(peer: &Peer, desired: &Desired, own: OwnRestart) -> session::Config {
             OwnRestart::Fresh | OwnRestart::Steady => session::RestartPhase::Normal,
         },
         notification: peer.notification_restart,
+        long_lived: peer.long_lived,
     });
     config
 }

@@ -6,7 +6,7 @@
 use bgp_proto::{AttrSet, Family, FamilySet, Nlri, PathId, Prefix};
 use reflector::events::{FibRoute, Reachability, Routes};
 use reflector::feed::{Feed, LogView};
-use reflector::group::{Local, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
 use reflector::ids::{EntryId, GroupId, PeerId};
 use reflector::rib::nexthop::{Resolution, Tracking};
 use reflector::session::{self, Epoch, NotificationRestart, Restart, RestartPhase, Session};
@@ -167,6 +167,7 @@ impl Process {
         config.timing.idle_hold_max = Duration::from_secs(20);
         config.timing.refresh_end = STALE_PATH_TIME;
         config.restart = (topology.restarts == Restarts::Graceful).then_some(Restart {
+            long_lived: None,
             restart_time: RESTART_TIME,
             families: FamilySet::UNICAST,
             forwarding: FamilySet::UNICAST,
@@ -186,6 +187,9 @@ impl Process {
                 export: PolicyChoice::Everything,
                 next_hop: NextHopRule::Auto,
                 prefix_limit: None,
+                local_asn: us.asn,
+                role: None,
+                long_lived_unaware: LongLivedRule::Withheld,
                 own_as_max: 0,
                 stale_path_time: STALE_PATH_TIME,
                 paths_max: 1,

@@ -1,10 +1,10 @@
 //! What a log remembers for a cursor that never moves.
 
 use bgp_proto::attr::Origin;
-use bgp_proto::{AttrSet, Family, NextHop, Nlri, PathId, Prefix, WireContext};
+use bgp_proto::{Asn, AttrSet, Family, NextHop, Nlri, PathId, Prefix, WireContext};
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{Group, GroupKey, LogKey, NextHopRule, PolicyChoice, Sealed, Store};
+use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Sealed, Store};
 use crate::feed::Cursor;
 use crate::ids::{GroupId, PeerId};
 use crate::limits::TOMBSTONES_MAX;
@@ -24,6 +24,9 @@ fn a_peer_that_never_reads_is_given_up_before_the_log_outgrows_its_bound() {
         own: None,
         wire: WireContext::default(),
         paths_max: 1,
+        local_asn: Asn(65001),
+        role: None,
+        long_lived: LongLivedRule::Told,
     };
     let (mut attrs, mut rib) = (AttrTable::default(), Rib::new(family));
     let mut group = Group::new(GroupId(1), key);

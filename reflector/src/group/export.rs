@@ -6,8 +6,9 @@
 use bgp_proto::attr::Community;
 use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, NextHop, Nlri, RouterId};
 
-use super::{GroupKey, NextHopRule, PolicyChoice};
+use super::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
 use crate::ids::{EntryId, PeerId};
+use crate::policy::leak::{self, Leak};
 use crate::policy::{Subject, Verdict};
 use crate::reflection::{self, LearnedFrom, Passage, PeerKind};
 use crate::rib::AttrId;
@@ -53,7 +54,7 @@ pub enum Outcome {
 pub enum Withheld {
     /// Learned from an ordinary internal peer, and these are ordinary internal peers (RFC 4271 section 9.2.1).
     InternalToInternal,
-    /// It carries NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    /// It carries NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED (RFC 1997) or BLACKHOLE (RFC 7999).
     WellKnownCommunity,
     /// The export policy rejected it.
     Policy,
@@ -61,6 +62,10 @@ pub enum Withheld {
     NoPolicy,
     /// The next hop would be this speaker, which has no address of the family on the session.
     NoOwnNextHop,
+    /// It would be a leak: it may only go to customers (RFC 9234 section 5).
+    OnlyToCustomer,
+    /// It is long-lived stale, and these do not know what that is (RFC 9494 section 4.3).
+    LongLivedStale,
     /// The attributes do not fit into a message (RFC 4271 section 9.2).
     TooLong,
     /// There is no path to tell of.
@@ -76,6 +81,8 @@ impl Withheld {
             Withheld::Policy => "rejected by export policy",
             Withheld::NoPolicy => "external peer without export policy (RFC 8212)",
             Withheld::NoOwnNextHop => "no own address of this family on the session",
+            Withheld::OnlyToCustomer => "it may only go to customers (RFC 9234)",
+            Withheld::LongLivedStale => "long-lived stale, which the peer does not know (RFC 9494)",
             Withheld::TooLong => "the attributes do not fit into a message",
             Withheld::NoPath => "no usable path",
         }
@@ -92,10 +99,14 @@ impl Export<'_> {
         if self.attrs.communities().iter().any(|c| forbids(c, key.kind)) {
             return Outcome::Withheld(Withheld::WellKnownCommunity);
         }
+        let is_stale = self.attrs.communities().contains(Community::LLGR_STALE);
+        if is_stale && key.long_lived == LongLivedRule::Withheld {
+            return Outcome::Withheld(Withheld::LongLivedStale);
+        }
         let edited = match &key.export {
             PolicyChoice::Everything => None,
             PolicyChoice::Nothing => return Outcome::Withheld(Withheld::NoPolicy),
-            PolicyChoice::Policy(policy) => match policy.evaluate(&self.subject(key, local)) {
+            PolicyChoice::Policy(policy) => match policy.evaluate(&self.subject(key)) {
                 Verdict::Reject { .. } => return Outcome::Withheld(Withheld::Policy),
                 Verdict::Accept { edited, .. } => edited,
             },
@@ -104,20 +115,32 @@ impl Export<'_> {
         let Some(next_hop) = self.next_hop(attrs, key) else {
             return Outcome::Withheld(Withheld::NoOwnNextHop);
         };
+        // Judged as it goes out: a policy may have taken the mark off, which is its owner's business.
+        let leak = leak::leaving(key.role, key.family, attrs, key.local_asn);
+        if leak == Leak::Stopped {
+            return Outcome::Withheld(Withheld::OnlyToCustomer);
+        }
         let med_is_ours = edited.as_ref().is_some_and(|e| e.med() != self.attrs.med());
         Outcome::Told(match key.kind {
-            PeerKind::External => self.for_external(attrs, next_hop, med_is_ours, local),
-            PeerKind::Client | PeerKind::NonClient => self.for_internal(attrs, next_hop, passage, local),
+            PeerKind::External => self.for_external(attrs, next_hop, med_is_ours, leak, key.local_asn),
+            PeerKind::Client | PeerKind::NonClient => {
+                let told = self.for_internal(attrs, next_hop, passage, local);
+                if is_stale && key.long_lived == LongLivedRule::Depreferred {
+                    depreferred(&told)
+                } else {
+                    told
+                }
+            }
         })
     }
 
-    fn subject<'s>(&'s self, key: &'s GroupKey, local: &Local) -> Subject<'s> {
+    fn subject<'s>(&'s self, key: &'s GroupKey) -> Subject<'s> {
         Subject {
             family: key.family,
             nlri: self.nlri,
             attrs: self.attrs,
             source: self.source,
-            local_asn: local.asn,
+            local_asn: key.local_asn,
             local_addr: key.own.as_ref().and_then(NextHop::addr),
         }
     }
@@ -135,9 +158,19 @@ impl Export<'_> {
         if own { key.own } else { Some(*attrs.next_hop()) }
     }
 
-    fn for_external(&self, attrs: &AttrSet, next_hop: NextHop, med_is_ours: bool, local: &Local) -> AttrSet {
+    fn for_external(
+        &self,
+        attrs: &AttrSet,
+        next_hop: NextHop,
+        med_is_ours: bool,
+        leak: Leak,
+        local_asn: Asn,
+    ) -> AttrSet {
         let mut edit = attrs.edit();
-        edit.next_hop(next_hop).prepend(local.asn, 1);
+        edit.next_hop(next_hop).prepend(local_asn, 1);
+        if let Leak::Marked(asn) = leak {
+            leak::mark(&mut edit, asn);
+        }
         // RFC 4271 section 5.1.5: not sent to external peers. RFC 4456 section 8: non-transitive.
         edit.local_pref(None).originator_id(None).remove(AttrCode::CLUSTER_LIST);
         edit.strip_non_transitive_unknown();
@@ -159,11 +192,20 @@ impl Export<'_> {
     }
 }
 
-/// RFC 1997's well-known communities. This speaker is in no confederation, so NO_EXPORT_SUBCONFED means NO_EXPORT.
+/// RFC 9494 section 4.6: the last resort, and only here.
+fn depreferred(attrs: &AttrSet) -> AttrSet {
+    let mut edit = attrs.edit();
+    edit.local_pref(Some(0)).add_community(Community::NO_EXPORT);
+    edit.build()
+}
+
+/// RFC 1997's well-known communities, and BLACKHOLE, which must not leave the AS (RFC 7999 section 3.2). This speaker is in no confederation, so NO_EXPORT_SUBCONFED means NO_EXPORT.
 fn forbids(community: Community, to: PeerKind) -> bool {
     match community {
         Community::NO_ADVERTISE => true,
-        Community::NO_EXPORT | Community::NO_EXPORT_SUBCONFED => to == PeerKind::External,
+        Community::NO_EXPORT | Community::NO_EXPORT_SUBCONFED | Community::BLACKHOLE => {
+            to == PeerKind::External
+        }
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! What two peers must have in common to hear the same octets.
 
-use bgp_proto::{Family, FamilySet, NextHop, WireContext};
+use bgp_proto::capability::Role;
+use bgp_proto::{Asn, Family, FamilySet, NextHop, WireContext};
 use std::sync::Arc;
 
 use crate::policy::Policy;
@@ -25,6 +26,24 @@ pub struct GroupKey {
     pub wire: WireContext,
     /// Paths a prefix, with add-path (RFC 7911); 1 without.
     pub paths_max: usize,
+    /// The AS number that this speaker shows.
+    pub local_asn: Asn,
+    /// What this speaker is to the peers (RFC 9234), if they are external.
+    pub role: Option<Role>,
+    /// What becomes of long-lived stale routes (RFC 9494).
+    pub long_lived: LongLivedRule,
+}
+
+/// What a peer is told of long-lived stale routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum LongLivedRule {
+    /// Nothing: it would not know them as such (RFC 9494 section 4.3).
+    #[default]
+    Withheld,
+    /// Everything.
+    Told,
+    /// The routes, as bad as can be: an internal peer that does not know them as such (section 4.6).
+    Depreferred,
 }
 
 impl GroupKey {

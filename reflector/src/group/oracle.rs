@@ -5,13 +5,15 @@
 //! of every prefix, unless it is its own.
 
 use bgp_proto::attr::Origin;
-use bgp_proto::{AttrSet, Family, Frame, HEADER_OCTETS, NextHop, Nlri, PathId, Prefix, Update, WireContext};
+use bgp_proto::{
+    Asn, AttrSet, Family, Frame, HEADER_OCTETS, NextHop, Nlri, PathId, Prefix, Update, WireContext,
+};
 use core::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Group, GroupKey, LogKey, NextHopRule, PolicyChoice, Store};
+use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Store};
 use crate::feed::{Cursor, Feed, LogView};
 use crate::ids::{GroupId, PeerId};
 use crate::reflection::PeerKind;
@@ -85,6 +87,9 @@ impl World {
             own: None,
             wire: WireContext::default(),
             paths_max: 1,
+            local_asn: Asn(65001),
+            role: None,
+            long_lived: LongLivedRule::Told,
         };
         let mut world = World {
             attrs: AttrTable::default(),

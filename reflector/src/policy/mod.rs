@@ -7,6 +7,7 @@
 //! Without a policy an internal peer exchanges everything and an external peer nothing (RFC 8212).
 
 mod edit;
+pub mod leak;
 mod matching;
 
 pub use edit::{Edit, NextHopEdit};

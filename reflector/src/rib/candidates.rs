@@ -29,6 +29,8 @@ pub enum Freshness {
     Fresh,
     /// The session restarted, or a refresh is under way, and the path was not announced again yet.
     Stale,
+    /// The peer's restart time is over, and the path waits on as a last resort, marked LLGR_STALE (RFC 9494).
+    LongLived,
 }
 
 /// The paths to one prefix.

@@ -1,6 +1,6 @@
 //! What the decision reads from an attribute set, and the names of its steps.
 
-use bgp_proto::attr::Origin;
+use bgp_proto::attr::{Community, Origin};
 use bgp_proto::{Asn, AttrSet, RouterId};
 
 /// LOCAL_PREF of a path that has none (RFC 4271 section 9.1.1 leaves the value to local policy; 100 is what
@@ -10,6 +10,8 @@ pub const LOCAL_PREF_DEFAULT: u32 = 100;
 /// The attributes that the decision compares, read once from an attribute set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Merits {
+    /// Whether the path is long-lived stale (RFC 9494), marked so here or by an earlier speaker.
+    pub staleness: Staleness,
     /// LOCAL_PREF, or the default.
     pub local_pref: u32,
     /// AS_PATH length as RFC 4271 section 9.1.2.2 a counts it.
@@ -24,6 +26,15 @@ pub struct Merits {
     pub originator_id: Option<RouterId>,
     /// Entries of CLUSTER_LIST.
     pub cluster_list_len: u32,
+}
+
+/// Whether a path may be older than its sender's knowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staleness {
+    /// As good as any other, also during a graceful restart (RFC 4724 section 4.1).
+    Usual,
+    /// Long-lived stale: the last resort (RFC 9494 section 4.3).
+    LongLived,
 }
 
 /// The step that decided.
@@ -85,7 +96,9 @@ impl Merits {
     /// Reads them.
     pub fn of(attrs: &AttrSet) -> Merits {
         let path = attrs.as_path();
+        let is_stale = attrs.communities().contains(Community::LLGR_STALE);
         Merits {
+            staleness: if is_stale { Staleness::LongLived } else { Staleness::Usual },
             local_pref: attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT),
             as_path_len: path.decision_len() as u32,
             origin: attrs.origin(),

@@ -124,7 +124,7 @@ impl Rib {
     /// The peer has yet to confirm its paths to `id`. They stay as good as any (RFC 4724 section 4.2).
     pub fn make_stale(&mut self, id: PrefixId, peer: PeerId) {
         for path in self.entries[id.index()].candidates.as_mut_slice() {
-            if path.peer == peer {
+            if path.peer == peer && path.freshness == Freshness::Fresh {
                 path.freshness = Freshness::Stale;
             }
         }

@@ -90,6 +90,8 @@ pub struct Restart {
     pub phase: RestartPhase,
     /// Whether NOTIFICATION messages too lead to a graceful restart (RFC 8538): the N bit.
     pub notification: NotificationRestart,
+    /// How long stale routes may be kept after the restart time, ours by others and theirs by us (RFC 9494).
+    pub long_lived: Option<Duration>,
 }
 
 /// Where we are in our own restart.

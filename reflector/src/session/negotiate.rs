@@ -8,9 +8,9 @@
 //! enhanced refresh; the rest is configuration. Unknown capabilities are ignored, never refused (RFC 5492 section 3). A peer
 //! with whom no family is left is refused with Unsupported Capability, listing the families that we need.
 //!
-//! RFC 4271 section 4.2 and 6.2, RFC 4724, 4760, 5492, 6286, 6793, 7313, 7911, 8538, 8654, 8950, 9234.
+//! RFC 4271 section 4.2 and 6.2, RFC 4724, 4760, 5492, 6286, 6793, 7313, 7911, 8538, 8654, 8950, 9234, 9494.
 
-use bgp_proto::capability::{AddPath, Forwarding, GracefulRestart, Role};
+use bgp_proto::capability::{self, AddPath, Forwarding, GracefulRestart, Role};
 use bgp_proto::{
     Afi, AsnWidth, Capability, ErrorCode, Family, FamilySet, Features, MessageMax, Notification, Open,
     PeerKind, WireContext,
@@ -18,11 +18,13 @@ use bgp_proto::{
 use bytes::{BufMut, BytesMut};
 
 use super::config::{Config, NotificationRestart, Restart, RestartPhase, Strictness};
-use crate::events::{Negotiated, PeerRestart, RefreshMode};
+use crate::events::{LongLived, LongLivedPeer, Negotiated, PeerRestart, RefreshMode};
 use crate::time::Duration;
 
 /// The longest restart time that the capability can say (RFC 4724 section 3).
 const RESTART_SECS_MAX: u64 = 4095;
+/// The longest long-lived stale time that the capability can say (RFC 9494 section 3.1).
+const LONG_LIVED_SECS_MAX: u64 = (1 << 24) - 1;
 
 /// Our OPEN.
 pub(super) fn offer(config: &Config) -> Open {
@@ -45,6 +47,9 @@ pub(super) fn offer(config: &Config) -> Open {
     }
     if let Some(restart) = &config.restart {
         capabilities.push(Capability::GracefulRestart(restart_offer(restart, config.families)));
+        if let Some(time) = restart.long_lived {
+            capabilities.push(Capability::LongLivedRestart(long_lived_offer(restart, time, config.families)));
+        }
     }
     if let Some(rule) = config.role.filter(|_| !config.is_internal()) {
         capabilities.push(Capability::Role(rule.role));
@@ -66,15 +71,31 @@ fn directions(config: &Config, family: Family) -> Option<AddPath> {
     }
 }
 
+fn long_lived_offer(restart: &Restart, time: Duration, families: FamilySet) -> Vec<capability::LongLived> {
+    let time_secs = time.as_secs().min(LONG_LIVED_SECS_MAX) as u32;
+    let forwarding = |family| forwarding(restart, family);
+    let families = restart.families.intersection(families);
+    families
+        .iter()
+        .map(|family| capability::LongLived { family, forwarding: forwarding(family), time_secs })
+        .collect()
+}
+
+fn forwarding(restart: &Restart, family: Family) -> Forwarding {
+    if restart.forwarding.contains(family) { Forwarding::Kept } else { Forwarding::Lost }
+}
+
 fn restart_offer(restart: &Restart, families: FamilySet) -> GracefulRestart {
-    let forwarding = |family| {
-        if restart.forwarding.contains(family) { Forwarding::Kept } else { Forwarding::Lost }
-    };
     GracefulRestart {
         restarting: restart.phase == RestartPhase::Restarting,
         notification: restart.notification == NotificationRestart::On,
         time_secs: restart.restart_time.as_secs().min(RESTART_SECS_MAX) as u16,
-        families: restart.families.intersection(families).iter().map(|f| (f, forwarding(f))).collect(),
+        families: restart
+            .families
+            .intersection(families)
+            .iter()
+            .map(|f| (f, forwarding(restart, f)))
+            .collect(),
     }
 }
 
@@ -117,7 +138,30 @@ pub(super) fn negotiate(config: &Config, open: &Open) -> Result<Negotiated, Noti
             .as_ref()
             .and(open.graceful_restart())
             .map(|peer| peer_restart(peer, families)),
+        long_lived: long_lived(config, open, families),
     })
+}
+
+/// RFC 9494 section 3: without the other capability this one is ignored; section 4.2: what is kept is up to both.
+fn long_lived(config: &Config, open: &Open, families: FamilySet) -> LongLived {
+    if open.graceful_restart().is_none() || !open.has_long_lived_restart() {
+        return LongLived::default();
+    }
+    let mut answer = LongLived { peer: LongLivedPeer::Aware, ..LongLived::default() };
+    let Some(ours) = config.restart.as_ref().and_then(|restart| restart.long_lived) else { return answer };
+    for tuple in open.long_lived_restart().iter().filter(|tuple| families.contains(tuple.family)) {
+        let time = ours.min(Duration::from_secs(u64::from(tuple.time_secs)));
+        answer.times.retain(|(family, _)| *family != tuple.family);
+        if !time.is_zero() {
+            answer.times.push((tuple.family, time));
+        }
+        if tuple.forwarding == Forwarding::Kept {
+            answer.forwarding.insert(tuple.family);
+        } else {
+            answer.forwarding.remove(tuple.family);
+        }
+    }
+    answer
 }
 
 /// RFC 4271 section 6.2, RFC 6286 section 2.2.

@@ -4,7 +4,7 @@
 //! A NOTIFICATION, sent or received, removes them, unless both sides set the N bit; then it keeps them too, and only a
 //! Hard Reset removes them. What an operator shuts down for good is never kept.
 
-use bgp_proto::ErrorCode;
+use bgp_proto::{ErrorCode, FamilySet};
 
 use super::config::{NotificationRestart, Restart};
 use super::reason::Reason;
@@ -28,7 +28,9 @@ pub(super) fn retention(local: Option<&Restart>, negotiated: &Negotiated, reason
             !hard && notification_restarts(local, negotiated)
         }
     };
-    let families = peer.families.intersection(negotiated.families);
+    // RFC 9494 section 4.2: what is listed there alone has no restart time of its own, and is kept all the same.
+    let long_lived: FamilySet = negotiated.long_lived.times.iter().map(|(family, _)| *family).collect();
+    let families = peer.families.union(long_lived).intersection(negotiated.families);
     if kept && !families.is_empty() {
         Retention::Stale { restart_time: peer.restart_time, families }
     } else {

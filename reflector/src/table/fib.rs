@@ -3,7 +3,7 @@
 use bgp_proto::{FamilySet, Nlri, Prefix};
 
 use super::{OwnRoute, Table};
-use crate::decide::{Contender, Source, Staleness};
+use crate::decide::{Contender, Source};
 use crate::events::{FibChange, FibRoute, Hop};
 use crate::ids::PeerId;
 use crate::limits::MULTIPATH_MAX;
@@ -16,13 +16,11 @@ impl Table {
     /// What the decision knows of a candidate.
     pub(super) fn contender(&self, candidate: &Candidate) -> Contender {
         let merits = *self.attrs.merits(candidate.attrs);
-        let staleness = Staleness::Usual;
         let path_id = candidate.path_id;
         let Some(peer) = self.peers.get(&candidate.peer) else {
             return Contender {
                 source: Source::Local,
                 interior_cost: (candidate.peer == PeerId::LOCAL).then_some(0),
-                staleness,
                 merits,
                 router_id: self.config.local.router_id,
                 peer_addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -33,7 +31,6 @@ impl Table {
         Contender {
             source: peer.source(),
             interior_cost: next_hop.map_or(Some(0), |addr| self.next_hops.cost(addr)),
-            staleness,
             merits,
             router_id: peer.router_id,
             peer_addr: peer.addr,

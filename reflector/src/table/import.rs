@@ -3,6 +3,7 @@
 //! A path that is not accepted is not kept, and the path that it replaces goes: the peer no longer offers it.
 //! Why it was not accepted is counted, and remembered for the last few prefixes.
 
+use bgp_proto::attr::Community;
 use bgp_proto::{AttrSet, Family, Nlri, Prefix};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use super::{Notice, Origination, Table};
 use crate::events::{RouteChange, Routes};
 use crate::group::{Local, PolicyChoice};
 use crate::ids::PeerId;
+use crate::policy::leak::{self, Leak};
 use crate::policy::{Naming, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
 use crate::rib::{AttrId, Candidate, Freshness};
@@ -65,7 +67,7 @@ impl Table {
                     nlri: &change.nlri,
                     attrs,
                     source: p.config.entry,
-                    local_asn: self.config.local.asn,
+                    local_asn: p.config.local_asn,
                     local_addr: p.up.as_ref().and_then(|up| up.own.of(change.family)?.addr()),
                 };
                 match policy.evaluate(&subject) {
@@ -77,6 +79,7 @@ impl Table {
         if naming == Naming::Blanket && needs_naming(&change.nlri, &self.originations) {
             return Err(Rejected::NotNamed);
         }
+        let edited = finish(p, change.family, attrs, edited)?;
         Ok(match edited {
             Some(edited) => self.attrs.intern(&edited),
             None => self.attrs.intern(attrs),
@@ -187,11 +190,42 @@ impl Table {
     }
 }
 
+/// What standards do to a route of an external peer, whatever its policy: RFC 9234 section 5, RFC 8326 section 4.
+fn finish(
+    peer: &Peer,
+    family: Family,
+    attrs: &AttrSet,
+    edited: Option<AttrSet>,
+) -> Result<Option<AttrSet>, Rejected> {
+    if peer.config.kind != PeerKind::External {
+        return Ok(edited);
+    }
+    let Some(up) = &peer.up else { return Ok(edited) };
+    let leak = leak::entering(peer.config.role, family, attrs, up.peer_asn);
+    if leak == Leak::Stopped {
+        return Err(Rejected::RouteLeak);
+    }
+    let is_leaving = attrs.communities().contains(Community::GRACEFUL_SHUTDOWN);
+    if leak == Leak::Passes && !is_leaving {
+        return Ok(edited);
+    }
+    let mut edit = edited.as_ref().unwrap_or(attrs).edit();
+    if let Leak::Marked(asn) = leak {
+        leak::mark(&mut edit, asn);
+    }
+    if is_leaving {
+        edit.local_pref(Some(0));
+    }
+    Ok(Some(edit.build()))
+}
+
 /// What can be said of an attribute set whatever its prefixes.
 fn check(peer: Option<&Peer>, attrs: &AttrSet, local: &Local) -> Result<(), Rejected> {
     let Some(peer) = peer else { return Ok(()) };
     let path = attrs.as_path();
-    if path.count(local.asn) > usize::from(peer.config.own_as_max) {
+    let shown = peer.config.local_asn;
+    let own = path.count(local.asn) + if shown == local.asn { 0 } else { path.count(shown) };
+    if own > usize::from(peer.config.own_as_max) {
         return Err(Rejected::OwnAsInPath);
     }
     match peer.config.kind {

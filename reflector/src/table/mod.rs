@@ -14,6 +14,7 @@ mod import;
 mod peers;
 mod query;
 mod rejected;
+mod stale;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ pub use query::{Explanation, GroupAnswer, PathAnswer};
 pub use rejected::Rejected;
 
 use bgp_proto::attr::{Community, LargeCommunity, Origin};
-use bgp_proto::{AttrSetBuilder, ClusterId, Family, FamilySet, NextHop, Nlri, PathId, Prefix};
+use bgp_proto::{AttrSetBuilder, ClusterId, Family, NextHop, Nlri, PathId, Prefix};
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::rib::nexthop::{Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
 use crate::time::Instant;
 use peers::{Peer, Selection};
+use stale::Wait;
 
 /// What the table needs to know of its instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +122,7 @@ pub enum Notice {
         /// The peer.
         peer: PeerId,
     },
-    /// The peer's restart time ran out; its stale routes went.
+    /// The peer was away, or silent, for too long; its stale routes went.
     StaleExpired {
         /// The peer.
         peer: PeerId,
@@ -137,8 +139,8 @@ pub struct Table {
     ribs: Vec<Rib>,
     next_hops: NextHops,
     peers: BTreeMap<PeerId, Peer>,
-    /// Peers with routes that they have yet to confirm: when those go, and in which families.
-    stale: BTreeMap<PeerId, (Instant, FamilySet)>,
+    /// Peers with routes that they have yet to confirm.
+    stale: BTreeMap<PeerId, Vec<Wait>>,
     groups: BTreeMap<GroupId, Group>,
     groups_made: u32,
     originations: BTreeMap<Prefix, Origination>,

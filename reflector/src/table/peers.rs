@@ -1,22 +1,20 @@
-//! Peers of the table: what they are, whether they are up, and what happens to their routes when they are not.
-//!
-//! A session that ends with retention leaves its routes stale (RFC 4724 section 4.2): used and told like any
-//! others until the peer is back and has said End-of-RIB, or until its restart time is over.
+//! Peers of the table: what they are, whether they are up, and which groups they hear.
 
-use bgp_proto::{Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
+use bgp_proto::capability::Role;
+use bgp_proto::{Asn, Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::rejected::Rejected;
 use super::{Notice, Table};
 use crate::decide::Source;
-use crate::events::{Negotiated, RefreshMode, Retention};
+use crate::events::{LongLived, LongLivedPeer, Negotiated, RefreshMode, Retention};
 use crate::feed::Feed;
-use crate::group::{GroupKey, NextHopRule, PolicyChoice};
+use crate::group::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
 use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::REJECTIONS_KEPT_MAX;
 use crate::reflection::PeerKind;
-use crate::rib::{Freshness, PrefixId};
+use crate::rib::PrefixId;
 use crate::time::{Duration, Instant};
 
 /// What the table needs to know of a peer.
@@ -34,6 +32,12 @@ pub struct PeerConfig {
     pub next_hop: NextHopRule,
     /// Prefixes of one family that it may announce.
     pub prefix_limit: Option<PrefixLimit>,
+    /// The AS number that the peer knows this speaker by.
+    pub local_asn: Asn,
+    /// What this speaker is to the peer (RFC 9234), if it is external.
+    pub role: Option<Role>,
+    /// What it is told of long-lived stale routes if it does not know RFC 9494.
+    pub long_lived_unaware: LongLivedRule,
     /// How often this speaker's own AS may stand in its paths; usually 0.
     pub own_as_max: u8,
     /// Paths a prefix that it is told where add-path is negotiated.
@@ -145,6 +149,10 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 pub(super) struct Up {
+    pub(super) peer_asn: Asn,
+    /// Families that a graceful restart keeps.
+    pub(super) restarts: FamilySet,
+    pub(super) long_lived: LongLived,
     pub(super) families: FamilySet,
     pub(super) transmit: WireContext,
     pub(super) refresh: RefreshMode,
@@ -230,6 +238,12 @@ impl Peer {
             own: up.own.next_hop(family, &up.transmit),
             wire: up.transmit,
             paths_max: self.config.paths_max,
+            local_asn: self.config.local_asn,
+            role: self.config.role,
+            long_lived: match up.long_lived.peer {
+                LongLivedPeer::Aware => LongLivedRule::Told,
+                LongLivedPeer::Unaware => self.config.long_lived_unaware,
+            },
         }
     }
 }
@@ -239,8 +253,8 @@ impl Table {
     /// policy changes is asked for its routes again ([`Notice::RefreshWanted`]).
     pub fn set_peer(&mut self, id: PeerId, config: PeerConfig) -> Vec<Feed> {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(config.clone()));
-        let import_changed =
-            peer.config.import != config.import || peer.config.own_as_max != config.own_as_max;
+        let import_changed = peer.config.import != config.import
+            || (peer.config.own_as_max, peer.config.role) != (config.own_as_max, config.role);
         let kind_changed = peer.config.kind != config.kind;
         peer.config = config;
         let Some(up) = &peer.up else { return Vec::new() };
@@ -282,15 +296,15 @@ impl Table {
             // The daemon lost a Down; the new session is what counts.
             self.peer_down(id, Retention::Drop, now);
         }
-        self.forget_unkept(id, negotiated);
+        self.peer_back(id, negotiated, now);
         let Some(peer) = self.peers.get_mut(&id) else { return Vec::new() };
         peer.addr = attachment.peer_addr;
         peer.router_id = negotiated.peer_router_id;
         peer.is_over_limit = false;
-        if let Some((until, _)) = self.stale.get_mut(&id) {
-            *until = now + peer.config.stale_path_time;
-        }
         let up = Up {
+            peer_asn: negotiated.peer_asn,
+            restarts: negotiated.restart.map_or(FamilySet::EMPTY, |restart| restart.families),
+            long_lived: negotiated.long_lived.clone(),
             families: negotiated.families,
             transmit: negotiated.transmit,
             refresh: negotiated.refresh,
@@ -336,128 +350,10 @@ impl Table {
         up.into_iter().map(|id| (id, self.grant(id))).collect()
     }
 
-    /// RFC 4724 section 4.2: stale routes of a family that the peer did not keep forwarding for go at once.
-    fn forget_unkept(&mut self, id: PeerId, negotiated: &Negotiated) {
-        let Some((until, stale)) = self.stale.remove(&id) else { return };
-        let kept = negotiated.restart.map_or(FamilySet::EMPTY, |r| r.forwarding.intersection(r.families));
-        let mut left = FamilySet::EMPTY;
-        for family in stale.iter() {
-            if kept.contains(family) && negotiated.families.contains(family) {
-                left.insert(family);
-            } else {
-                self.sweep(id, family);
-            }
-        }
-        self.keep_stale(id, until, left);
-    }
-
-    /// Remembers until when which families of a peer may be stale; only peers that have some are remembered.
-    fn keep_stale(&mut self, id: PeerId, until: Instant, families: FamilySet) {
-        if families.is_empty() {
-            self.stale.remove(&id);
-        } else {
-            self.stale.insert(id, (until, families));
-        }
-    }
-
-    /// The peer's session is over.
-    pub fn peer_down(&mut self, id: PeerId, retention: Retention, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let groups = peer.up.take().map(|up| up.groups).unwrap_or_default();
-        let (restart_time, kept) = match retention {
-            Retention::Drop => (Duration::ZERO, FamilySet::EMPTY),
-            Retention::Stale { restart_time, families } => (restart_time, families),
-        };
-        self.keep_stale(id, now + restart_time, kept);
-        for (_, group) in groups {
-            self.leave_group(id, group);
-        }
-        for at in 0..self.ribs.len() {
-            let family = self.ribs[at].family;
-            if self.peers.get(&id).is_none_or(|p| p.accepted(family) == 0) {
-                continue;
-            }
-            if kept.contains(family) {
-                // What is stale already did not survive the last restart (RFC 4724 section 4.2).
-                self.sweep(id, family);
-                self.make_stale(id, at);
-            } else {
-                self.remove_paths(at, |c_peer, _| c_peer == id);
-            }
-        }
-    }
-
-    /// The peer said all it has to say of `family` (RFC 4724 section 2): what it did not repeat goes.
-    pub fn end_of_rib(&mut self, id: PeerId, family: Family) {
-        let Some((until, mut families)) = self.stale.get(&id).copied() else { return };
-        if !families.remove(family) {
-            return;
-        }
-        self.keep_stale(id, until, families);
-        self.sweep(id, family);
-    }
-
-    /// The peer begins to say everything of `family` again (RFC 7313 section 4).
-    pub fn refresh_begun(&mut self, id: PeerId, family: Family) {
-        if let Some(at) = self.find_rib(family) {
-            self.make_stale(id, at);
-        }
-    }
-
-    /// It is done: what it did not repeat goes.
-    pub fn refresh_ended(&mut self, id: PeerId, family: Family) {
-        self.sweep(id, family);
-    }
-
-    /// Whether the peer has routes that wait for it to come back, or to confirm them.
-    pub fn awaits(&self, id: PeerId) -> bool {
-        self.stale.contains_key(&id)
-    }
-
-    /// When [`Table::timeout`] has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.stale.values().map(|(until, _)| *until).min()
-    }
-
-    /// Drops stale routes whose time is over.
-    pub fn timeout(&mut self, now: Instant) {
-        let due = self.stale.iter().filter(|(_, (until, _))| *until <= now);
-        let expired: Vec<(PeerId, FamilySet)> = due.map(|(peer, (_, families))| (*peer, *families)).collect();
-        for (peer, families) in expired {
-            self.stale.remove(&peer);
-            let routes = families.iter().map(|family| self.sweep(peer, family)).sum();
-            self.pending.notices.push(Notice::StaleExpired { peer, routes });
-        }
-    }
-
     /// Whether the peer can be asked for its routes again.
     pub fn can_refresh(&self, id: PeerId) -> bool {
         let up = self.peers.get(&id).and_then(|p| p.up.as_ref());
         up.is_some_and(|up| up.refresh != RefreshMode::None)
-    }
-
-    fn make_stale(&mut self, id: PeerId, at: usize) {
-        let rib = &mut self.ribs[at];
-        let prefixes: Vec<PrefixId> =
-            rib.ids().filter(|p| rib.candidates(*p).iter().any(|c| c.peer == id)).collect();
-        for prefix in prefixes {
-            rib.make_stale(prefix, id);
-        }
-    }
-
-    /// Removes the peer's stale routes of `family`; returns how many.
-    fn sweep(&mut self, id: PeerId, family: Family) -> usize {
-        let Some(at) = self.find_rib(family) else { return 0 };
-        self.remove_paths(at, |peer, freshness| peer == id && freshness == Freshness::Stale)
-    }
-
-    fn remove_paths(&mut self, at: usize, gone: impl Fn(PeerId, Freshness) -> bool) -> usize {
-        let ids: Vec<PrefixId> = self.ribs[at].ids().collect();
-        let mut removed = 0;
-        for id in ids {
-            removed += self.remove_candidates(at, id, |c| gone(c.peer, c.freshness));
-        }
-        removed
     }
 
     /// A peer's kind changed: its paths pass differently. Forgetting that one was best has the groups told again.

@@ -175,7 +175,7 @@ impl Table {
         }
         let Some(rib) = self.find_rib(family).map(|at| &self.ribs[at]) else { return all };
         for id in rib.ids() {
-            let stale = rib.candidates(id).iter().filter(|c| c.freshness == Freshness::Stale);
+            let stale = rib.candidates(id).iter().filter(|c| c.freshness != Freshness::Fresh);
             stale.for_each(|c| all.entry(c.peer).or_default().stale += 1);
             if let Some(best) = rib.best(id) {
                 all.entry(best.peer).or_default().best += 1;

@@ -11,6 +11,8 @@ pub enum Rejected {
     BadNextHop,
     /// An external peer without an import policy (RFC 8212).
     NoPolicy,
+    /// It may only go to customers, and comes from one, or from beside (RFC 9234 section 5).
+    RouteLeak,
     /// The import policy rejected it.
     Policy,
     /// A default route, or this node's own prefix, that no rule accepted by name.
@@ -25,17 +27,19 @@ impl Rejected {
             Rejected::ReflectionLoop => "own ORIGINATOR_ID or cluster in the path",
             Rejected::BadNextHop => "next hop is not usable",
             Rejected::NoPolicy => "external peer without import policy (RFC 8212)",
+            Rejected::RouteLeak => "a route leak: marked as only for customers (RFC 9234)",
             Rejected::Policy => "rejected by import policy",
             Rejected::NotNamed => "default route or own prefix, accepted only by a rule that names it",
         }
     }
 
     /// All reasons.
-    pub const ALL: [Rejected; 6] = [
+    pub const ALL: [Rejected; 7] = [
         Rejected::OwnAsInPath,
         Rejected::ReflectionLoop,
         Rejected::BadNextHop,
         Rejected::NoPolicy,
+        Rejected::RouteLeak,
         Rejected::Policy,
         Rejected::NotNamed,
     ];

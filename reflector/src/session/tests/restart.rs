@@ -1,13 +1,14 @@
 //! Graceful restart as the session sees it: RFC 4724 sections 3 to 5, RFC 8538.
 
 use super::*;
-use crate::events::Retention;
+use crate::events::{LongLived, LongLivedPeer, Retention};
 use bgp_proto::FamilySet;
-use bgp_proto::capability::{Forwarding, GracefulRestart};
+use bgp_proto::capability::{self, Forwarding, GracefulRestart};
 
 /// Our capability, with the N bit.
 pub(super) fn local() -> Restart {
     Restart {
+        long_lived: None,
         restart_time: SEC * 120,
         families: FamilySet::UNICAST,
         forwarding: FamilySet::UNICAST,
@@ -141,4 +142,58 @@ fn the_end_of_our_restart_needs_no_new_session() {
     config.restart = Some(Restart { phase: RestartPhase::Restarting, ..local() });
     assert_eq!(bench.session.configure(config, bench.now), Reconfigured::Kept);
     assert_eq!(bench.state(), State::Established);
+}
+
+/// The tester's OPEN, long-lived in IPv4 for this long; IPv6 it says nothing of.
+fn long_lived_open(time_secs: u32) -> Open {
+    let mut open = open(false);
+    let forwarding = Forwarding::Kept;
+    let family = Family::IPV4_UNICAST;
+    let tuple = capability::LongLived { family, forwarding, time_secs };
+    open.capabilities.push(Capability::LongLivedRestart(vec![tuple]));
+    open
+}
+
+fn long_lived(ours: Option<Duration>, open: &Open) -> LongLived {
+    let mut bench = Bench::with(|config| {
+        config.connect = Connect::Passive;
+        config.restart = Some(Restart { long_lived: ours, ..local() });
+    });
+    let conn = bench.accept();
+    bench.give(conn, &encoded(open));
+    bench.give(conn, &keepalive());
+    bench.session.negotiated().expect("a session").long_lived.clone()
+}
+
+#[test]
+fn long_lived_times_are_the_lesser_of_both_and_by_family() {
+    let v4 = |time| vec![(Family::IPV4_UNICAST, time)];
+    assert_eq!(long_lived(Some(SEC * 3600), &long_lived_open(60)).times, v4(SEC * 60));
+    assert_eq!(long_lived(Some(SEC * 30), &long_lived_open(60)).times, v4(SEC * 30));
+    let longest = (1 << 24) - 1;
+    assert_eq!(long_lived(Some(SEC * longest), &long_lived_open(longest)).times, v4(SEC * longest));
+    assert_eq!(long_lived(Some(SEC), &long_lived_open(0)).times, []);
+}
+
+#[test]
+fn a_peer_may_know_long_lived_routes_that_we_do_not_keep() {
+    let answer = long_lived(None, &long_lived_open(60));
+    assert_eq!((answer.peer, answer.times), (LongLivedPeer::Aware, vec![]));
+}
+
+#[test]
+fn the_long_lived_capability_alone_is_ignored() {
+    let mut open = long_lived_open(60);
+    open.capabilities.retain(|capability| !matches!(capability, Capability::GracefulRestart(_)));
+    assert_eq!(long_lived(Some(SEC * 3600), &open), LongLived::default());
+}
+
+#[test]
+fn our_open_says_how_long_others_may_keep_our_routes() {
+    let mut config = Config::new(OURS.0, OURS.1, THEIRS.0);
+    config.restart = Some(Restart { long_lived: Some(SEC * 3600), ..local() });
+    let says = negotiate::offer(&config);
+    let times: Vec<_> =
+        says.long_lived_restart().iter().map(|tuple| (tuple.family, tuple.time_secs)).collect();
+    assert_eq!(times, [(Family::IPV4_UNICAST, 3600), (Family::IPV6_UNICAST, 3600)]);
 }

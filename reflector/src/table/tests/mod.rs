@@ -1,6 +1,8 @@
 //! The table as its peers see it: what was said to it, what each peer heard.
 
 use bgp_proto::attr::{Community, Origin};
+mod leaks;
+mod long_lived;
 mod restart;
 
 use bgp_proto::{
@@ -10,9 +12,11 @@ use bgp_proto::{
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::events::{FibRoute, Hop, Negotiated, PeerRestart, RefreshMode, Retention};
+use crate::events::{
+    FibRoute, Hop, LongLived, LongLivedPeer, Negotiated, PeerRestart, RefreshMode, Retention,
+};
 use crate::feed::{Cursor, Feed};
-use crate::group::{NextHopRule, PolicyChoice};
+use crate::group::{LongLivedRule, NextHopRule, PolicyChoice};
 use crate::ids::EntryId;
 use crate::policy::{self, Action, Condition, Edit, Policy, PrefixRange};
 use crate::reflection::PeerKind;
@@ -59,6 +63,9 @@ fn peer_config(kind: PeerKind) -> PeerConfig {
         export: PolicyChoice::Everything,
         next_hop: NextHopRule::Auto,
         prefix_limit: None,
+        local_asn: Asn(65001),
+        role: None,
+        long_lived_unaware: LongLivedRule::Withheld,
         own_as_max: 0,
         stale_path_time: Duration::from_secs(360),
         paths_max: 1,
@@ -77,6 +84,7 @@ fn negotiated(peer: u32, asn: u32) -> Negotiated {
         transmit: ctx,
         refresh: RefreshMode::Plain,
         restart: None,
+        long_lived: LongLived::default(),
     }
 }
 
