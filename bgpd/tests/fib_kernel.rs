@@ -80,7 +80,7 @@ impl Fib {
 }
 
 fn hop(addr: &str, weight: u8) -> Result<Hop> {
-    Ok(Hop { addr: addr.parse()?, weight })
+    Ok(Hop { addr: addr.parse()?, weight, vxlan: None })
 }
 
 fn underlay() -> Result<()> {

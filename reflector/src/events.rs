@@ -1,6 +1,9 @@
 //! The small values that cross between sessions, the table and the daemon.
 
-use bgp_proto::{Asn, AttrSet, Family, FamilySet, Nlri, PathId, Prefix, RouterId, WireContext};
+use bgp_proto::attr::{Egress, ExtCommunity, MacAddr, TunnelBuilder, TunnelType, Vxlan};
+use bgp_proto::{
+    Asn, AttrSet, AttrSetBuilder, Family, FamilySet, Nlri, PathId, Prefix, RouterId, WireContext,
+};
 use core::net::IpAddr;
 
 use crate::time::Duration;
@@ -135,6 +138,50 @@ pub struct Hop {
     pub addr: IpAddr,
     /// Relative weight, 1 to 255.
     pub weight: u8,
+    /// The VXLAN tunnel behind it that the route names (RFC 9012), if any.
+    pub vxlan: Option<FarEnd>,
+}
+
+/// The far end of a VXLAN tunnel, as a route names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FarEnd {
+    /// Where the outer packet goes; `None`: to the route's next hop.
+    pub addr: Option<IpAddr>,
+    /// Virtual network; `None`: the one that the receiver is configured with.
+    pub vni: Option<u32>,
+    /// Destination of the inner frame.
+    pub mac: MacAddr,
+}
+
+impl FarEnd {
+    /// The first VXLAN tunnel of the attribute that says where it ends and which hardware address is there (RFC 9012 section 3); without
+    /// one, what an encapsulation community of that type (section 4.1) and a router's MAC (RFC 9135 section 8.1) say.
+    pub fn of(attrs: &AttrSet) -> Option<FarEnd> {
+        let named = attrs.tunnels().filter(|tunnel| tunnel.kind() == TunnelType::VXLAN).find_map(|tunnel| {
+            let Vxlan { vni, mac } = tunnel.vxlan()?;
+            let addr = match tunnel.egress()? {
+                Egress::NextHop => None,
+                Egress::Addr(addr) => Some(addr),
+            };
+            Some(FarEnd { addr, vni, mac: mac? })
+        });
+        named.or_else(|| {
+            let communities = || attrs.ext_communities().iter();
+            let mac = communities().find_map(|community| community.as_router_mac())?;
+            let is_vxlan = communities().any(|c| c.as_encapsulation() == Some(TunnelType::VXLAN));
+            is_vxlan.then_some(FarEnd { addr: None, vni: None, mac })
+        })
+    }
+
+    /// Names it in the attribute, and in communities for those who read no more.
+    pub fn name_in(&self, attrs: &mut AttrSetBuilder) {
+        let mut tunnel = TunnelBuilder::new(TunnelType::VXLAN);
+        tunnel.egress(self.addr.map_or(Egress::NextHop, Egress::Addr));
+        tunnel.vxlan(Vxlan { vni: self.vni, mac: Some(self.mac) });
+        attrs.add_tunnel(&tunnel);
+        attrs.add_ext_community(ExtCommunity::encapsulation(TunnelType::VXLAN));
+        attrs.add_ext_community(ExtCommunity::router_mac(self.mac));
+    }
 }
 
 /// One change of what the kernel should have.
@@ -158,4 +205,25 @@ pub enum Reachability {
     },
     /// There is no route to it.
     Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bgp_proto::{AttrCode, NextHop};
+
+    #[test]
+    fn a_far_end_is_read_from_the_attribute_and_without_it_from_communities() {
+        let mac = MacAddr([0x66, 0, 0, 0, 0, 1]);
+        for addr in [None, Some("2001:db8::1".parse().unwrap())] {
+            let far_end = FarEnd { addr, vni: Some(77), mac };
+            let mut attrs = AttrSetBuilder::new(NextHop::NONE);
+            far_end.name_in(&mut attrs);
+            assert_eq!(FarEnd::of(&attrs.build()), Some(far_end));
+            attrs.remove(AttrCode::TUNNEL_ENCAP);
+            assert_eq!(FarEnd::of(&attrs.build()), Some(FarEnd { addr: None, vni: None, mac }));
+            attrs.ext_communities(&[ExtCommunity::router_mac(mac)]);
+            assert_eq!(FarEnd::of(&attrs.build()), None, "nothing says that it is VXLAN");
+        }
+    }
 }

@@ -77,6 +77,13 @@ impl ExtCommunity {
         }
     }
 
+    /// The bandwidth of a link in octets per second, if it is that and greater than zero (draft-ietf-idr-link-bandwidth, in the transitive
+    /// form too).
+    pub fn as_link_bandwidth(&self) -> Option<f32> {
+        let [0x00 | 0x40, 0x04, _, _, bandwidth @ ..] = self.0 else { return None };
+        Some(f32::from_be_bytes(bandwidth)).filter(|bandwidth| bandwidth.is_finite() && *bandwidth > 0.0)
+    }
+
     /// Type octet.
     pub const fn kind(&self) -> u8 {
         self.0[0]

@@ -1,8 +1,8 @@
 //! A cluster's machines as network namespaces: one [`Underlay`], any number of [`Node`]s on it.
 //!
-//! The underlay is a bridge in a namespace of its own; each node is a namespace with `eth0` on that bridge. Node `i`
-//! (counted from 1) has the addresses 10.0.0.i/16 and fd00::i/64 and, when it runs Pods, the Pod CIDRs 10.244.i.0/24
-//! and fd00:10:244:i::/64. Setting up is one `ip -batch` for the links and one shell for each node.
+//! The underlay is a namespace with a bridge for each [`Subnet`] and, once asked for, a router between them; each node is a
+//! namespace with `eth0` on one of the bridges. Node `i` (counted from 1) has the addresses 10.0.0.i/16 and fd00::i/64, in the
+//! far subnet 10.1.0.i/16 and fd00:0:0:1::i/64, and, when it runs Pods, the Pod CIDRs 10.244.i.0/24 and fd00:10:244:i::/64. Setting up is one `ip -batch` for the links and one shell for each node.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -69,6 +69,34 @@ impl Family {
     }
 }
 
+/// Which of the underlay's bridges a node is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subnet {
+    /// 10.0.0.0/16 and fd00::/64.
+    Near,
+    /// 10.1.0.0/16 and fd00:0:0:1::/64.
+    Far,
+}
+
+impl Subnet {
+    const BOTH: [Subnet; 2] = [Subnet::Near, Subnet::Far];
+
+    fn number(self) -> u8 {
+        match self {
+            Subnet::Near => 0,
+            Subnet::Far => 1,
+        }
+    }
+
+    /// The router's address on this side.
+    fn router(self, family: Family) -> String {
+        match family {
+            Family::V4 => format!("10.{}.255.254", self.number()),
+            Family::V6 => format!("fd00:0:0:{}::ffff", self.number()),
+        }
+    }
+}
+
 /// The network all nodes stand on.
 #[derive(Debug)]
 pub struct Underlay {
@@ -82,7 +110,8 @@ impl Underlay {
         // IPv6 on the switch itself would only add multicast to every port.
         shell::feed(
             shell::command("ip").args(["-n", SWITCH, "-batch", "-"]),
-            "link add br0 type bridge\nlink set br0 addrgenmode none up\n",
+            "link add br0 type bridge\nlink set br0 addrgenmode none up\n\
+             link add br1 type bridge\nlink set br1 addrgenmode none up\n",
         )?;
         Ok(Self { nodes: Cell::new(0) })
     }
@@ -92,11 +121,39 @@ impl Underlay {
         Ok(self.nodes(&[name])?.remove(0))
     }
 
-    /// The next nodes, one for each name, all at once.
+    /// The next nodes in the near subnet, one for each name, all at once.
     pub fn nodes(&self, names: &[&str]) -> Result<Vec<Node>> {
+        self.nodes_in(Subnet::Near, names)
+    }
+
+    /// Puts a router between the subnets, and gives these nodes their default routes through it.
+    pub fn route(&self, nodes: &[Node]) -> Result<()> {
+        let mut lines = "link set lo up\n".to_owned();
+        for subnet in Subnet::BOTH {
+            let [v4, v6] = Family::BOTH.map(|family| subnet.router(family));
+            let number = subnet.number();
+            lines += &format!("addr add {v4}/16 dev br{number}\naddr add {v6}/64 dev br{number} nodad\n");
+        }
+        shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &lines)?;
+        let forward =
+            "echo 1 > /proc/sys/net/ipv4/ip_forward\necho 1 > /proc/sys/net/ipv6/conf/all/forwarding\n";
+        let mut router = shell::command("nsenter");
+        router.arg(format!("--net=/run/netns/{SWITCH}")).args(["--", "sh", "-e", "-s"]);
+        shell::feed(&mut router, forward)?;
+        for node in nodes {
+            let defaults = Family::BOTH.map(|family| {
+                format!("{} route add default via {}\n", family.flag(), node.subnet.router(family))
+            });
+            node.sh(&defaults.map(|line| format!("ip {line}")).concat())?;
+        }
+        Ok(())
+    }
+
+    /// The next nodes in a subnet, one for each name, all at once.
+    pub fn nodes_in(&self, subnet: Subnet, names: &[&str]) -> Result<Vec<Node>> {
         let first = self.nodes.get() + 1;
         let nodes: Vec<Node> =
-            names.iter().zip(first..).map(|(name, index)| Node::named(name, index)).collect();
+            names.iter().zip(first..).map(|(name, index)| Node::named(name, index, subnet)).collect();
         let last = first as usize + names.len() - 1;
         ensure!(last <= NODES_MAX as usize, "{last} nodes are more than a bridge has ports ({NODES_MAX})");
         shell::ip_batch(&nodes.iter().map(|node| format!("netns add {}\n", node.name)).collect::<String>())?;
@@ -110,7 +167,8 @@ impl Underlay {
         shell::ip_batch(&nodes.iter().map(cable).collect::<String>())?;
         let plug = |node: &Node| {
             let port = node.port();
-            format!("link set {port} master br0\nlink set {port} addrgenmode none up\n")
+            let bridge = subnet.number();
+            format!("link set {port} master br{bridge}\nlink set {port} addrgenmode none up\n")
         };
         let plugs = nodes.iter().map(plug).collect::<String>();
         shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &plugs)?;
@@ -125,13 +183,13 @@ impl Underlay {
     }
 }
 
-/// Gives each of these machines permanent neighbour entries for all others.
+/// Gives each of these machines permanent neighbour entries for all others of its subnet.
 ///
 /// The kernel's neighbour table takes 1,024 entries over all namespaces together, and says so only by dropping packets;
 /// permanent ones are not counted. A full mesh of two families meets that from 23 nodes on.
 pub fn introduce(nodes: &[Node]) -> Result<()> {
     for node in nodes {
-        let others = nodes.iter().filter(|other| other.index != node.index);
+        let others = nodes.iter().filter(|other| other.index != node.index && other.subnet == node.subnet);
         let lines = others.flat_map(|other| {
             Family::BOTH.map(|family| {
                 format!(
@@ -157,16 +215,20 @@ pub struct Node {
     pub v4: Ipv4Addr,
     /// Its IPv6 address.
     pub v6: Ipv6Addr,
+    /// Where it is.
+    pub subnet: Subnet,
 }
 
 impl Node {
-    fn named(name: &str, index: u16) -> Self {
+    fn named(name: &str, index: u16, subnet: Subnet) -> Self {
         let [high, low] = index.to_be_bytes();
+        let number = subnet.number();
         Node {
             name: name.into(),
             index,
-            v4: Ipv4Addr::new(10, 0, high, low),
-            v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, index),
+            v4: Ipv4Addr::new(10, number, high, low),
+            v6: Ipv6Addr::new(0xfd00, 0, 0, number.into(), 0, 0, 0, index),
+            subnet,
         }
     }
 
@@ -228,7 +290,7 @@ impl Node {
 
     /// Puts the cable back after [`Node::cut`].
     pub fn mend(&self) -> Result<()> {
-        self.switch(&format!("link set {} master br0", self.port()))
+        self.switch(&format!("link set {} master br{}", self.port(), self.subnet.number()))
     }
 
     fn switch(&self, line: &str) -> Result<()> {
@@ -252,7 +314,7 @@ mod tests {
 
     #[test]
     fn addresses_and_pod_cidrs_follow_the_index() {
-        let node = Node::named("x", 300);
+        let node = Node::named("x", 300, Subnet::Near);
         assert_eq!(node.address(Family::V4).to_string(), "10.0.1.44");
         assert_eq!(node.address(Family::V6).to_string(), "fd00::12c");
         assert_eq!(node.pod_cidr(Family::V4), "10.245.44.0/24");

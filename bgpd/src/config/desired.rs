@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use bgp_proto::attr::{Community, LargeCommunity};
 use bgp_proto::{AsSets, Asn, ClusterId, FamilySet, MessageMax, Prefix, RouterId};
+use reflector::events::FarEnd;
 use reflector::session::{FirstAs, NotificationRestart, RoleRule};
+
+use super::tunnel::Overlay;
 
 pub use super::schema::{AddPaths, Format, Level, NextHop};
 
@@ -267,6 +270,8 @@ pub struct Origination {
     pub med: Option<u32>,
     /// Whether the kernel gets a blackhole route for it.
     pub blackhole: bool,
+    /// The VXLAN tunnel that leads to it, for others to know.
+    pub vxlan: Option<FarEnd>,
 }
 
 /// Rules in order; what none matches is rejected.
@@ -373,6 +378,8 @@ pub struct Kernel {
     pub protect: Vec<Prefix>,
     /// Whether routes stay when the daemon stops.
     pub keep_on_exit: bool,
+    /// Tunnels, and what goes through them.
+    pub overlay: Overlay,
 }
 
 /// How this speaker itself comes back.

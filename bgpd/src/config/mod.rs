@@ -25,6 +25,7 @@ mod sessions;
 pub mod sources;
 pub mod text;
 mod tree;
+pub mod tunnel;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use super::rules::{self, once_each};
 use super::schema::{self, defaults};
 use super::sessions;
 use super::text::Text;
+use super::tunnel::{self, Overlay};
 
 /// What only the node knows.
 pub struct Surroundings<'a> {
@@ -42,6 +43,12 @@ pub fn resolve(config: &schema::Config, around: &Surroundings<'_>) -> Result<Des
     let policies = rules::policies(&config.policy, &names, &mut report);
     let whole = Whole { config, around, listens: !listen.addresses.is_empty() };
     let peers = peers(&whole, &mut report);
+    let mut originate = originate(&config.advertise, &mut report);
+    let own: Vec<Prefix> = originate.keys().copied().collect();
+    let overlay = tunnel::overlay(&config.pools, router_id, &own, &mut report);
+    for (prefix, origination) in &mut originate {
+        origination.vxlan = overlay.far_end(prefix);
+    }
     let desired = Desired {
         asn,
         router_id,
@@ -52,9 +59,9 @@ pub fn resolve(config: &schema::Config, around: &Surroundings<'_>) -> Result<Des
             .map_or(router_id.into(), |Text(id)| *id),
         listen,
         peers,
-        originate: originate(&config.advertise, &mut report),
+        originate,
         policies,
-        kernel: kernel(&config.kernel, &mut report),
+        kernel: kernel(&config.kernel, &mut report).map(|kernel| Kernel { overlay, ..kernel }),
         restart: sessions::own_restart(config, &mut report),
         socket: config.control.socket.as_ref().map_or(defaults::SOCKET.into(), |Text(path)| path.0.clone()),
         metrics: config.metrics.as_ref().map(|metrics| metrics.listen.0),
@@ -358,6 +365,7 @@ fn originate(written: &[schema::Advertise], report: &mut Report) -> BTreeMap<Pre
             local_pref: advertise.local_pref,
             med: advertise.med,
             blackhole: advertise.blackhole.unwrap_or(true),
+            vxlan: None,
         };
         for (m, prefix) in advertise.prefixes.0.iter().enumerate() {
             if originate.insert(*prefix, origination.clone()).is_some() {
@@ -381,6 +389,7 @@ fn kernel(written: &schema::Kernel, report: &mut Report) -> Option<Kernel> {
             Some(protect) => protect.iter().map(|Text(prefix)| *prefix).collect(),
         },
         keep_on_exit: written.keep_on_exit.unwrap_or(true),
+        overlay: Overlay::default(),
     };
     if matches!(kernel.table, 0 | 255) {
         report.add(at.key("table"), format!("table {} is the kernel's own", kernel.table));

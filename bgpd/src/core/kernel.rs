@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 
 use bgp_proto::Prefix;
+use reflector::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tracing::{info, warn};
 
 use super::answers::fib_next_hops;
 use crate::control::Page;
 use crate::control::protocol::{KernelRoute, KernelState, Route, RoutesQuery, Since, Why};
-use crate::fib::{FibHandle, FibReport, Query, RouteReport, State};
+use crate::fib::{FibHandle, FibReport, Query, Refusal, RouteReport, State};
 
 /// Lists under way that are remembered.
 const PLACES_MAX: usize = 64;
@@ -43,6 +45,54 @@ impl Places {
         }
         self.places.push_back((self.last, prefix));
         self.last
+    }
+}
+
+/// Verdicts of the kernel that get a line of their own in each [`VERDICTS_SPAN`]; the others are counted.
+const VERDICTS_MAX: u32 = 20;
+const VERDICTS_SPAN: Duration = Duration::from_secs(60);
+
+/// What the log says of routes that the kernel refuses: a full table that it has no room for is not a million lines.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    until: Option<Instant>,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Verdicts {
+    /// The kernel refuses a route, or does no longer.
+    pub(super) fn say(&mut self, prefix: Prefix, refusal: Option<&Refusal>, now: Instant) {
+        self.tick(now);
+        self.until.get_or_insert(now + VERDICTS_SPAN);
+        if self.said == VERDICTS_MAX {
+            self.unsaid += 1;
+            return;
+        }
+        self.said += 1;
+        match refusal {
+            Some(refusal) => warn!(%prefix, error = %refusal, "the kernel refuses a route"),
+            None => info!(%prefix, "the kernel refuses the route no longer"),
+        }
+    }
+
+    /// When there is something to say although nothing happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Says how much was left unsaid, when the time has come.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.until.is_none_or(|until| until > now) {
+            return;
+        }
+        if self.unsaid > 0 {
+            warn!(
+                more = self.unsaid,
+                "the kernel refused and accepted other routes too: see `bgpd routes kernel`"
+            );
+        }
+        *self = Verdicts::default();
     }
 }
 
@@ -134,7 +184,8 @@ fn kernel_route(report: &RouteReport) -> KernelRoute {
         State::Refused => report.refusal.as_ref().map(|r| r.to_string()),
         State::Unresolved => report.unresolved.map(|u| u.to_string()),
         State::Protected => {
-            Some("on the list of prefixes that are never installed (kernel.protect)".to_owned())
+            let text = "a default route, a subnet of this node or a prefix of kernel.protect: installed only where an import policy accepts exactly this prefix";
+            Some(text.to_owned())
         }
         State::Leftover => Some("kept from before the start, not announced yet".to_owned()),
         State::Pending | State::Installed | State::Idle => None,

@@ -109,6 +109,7 @@ pub struct Core {
     /// Prefixes of a former identity's kernel routes, to go at the end of the start unless wanted again.
     orphans: Vec<Prefix>,
     places: kernel::SharedPlaces,
+    verdicts: kernel::Verdicts,
     log: log::Handle,
     tidy_at: Option<Instant>,
     pace: Pace,
@@ -144,6 +145,7 @@ impl Core {
             adopted: 0,
             orphans: Vec::new(),
             places: kernel::SharedPlaces::default(),
+            verdicts: kernel::Verdicts::default(),
             log,
             tidy_at: None,
             pace: Pace::default(),
@@ -254,7 +256,7 @@ impl Core {
 
     fn start_fib(&mut self) {
         let Some(kernel) = self.desired.kernel.as_ref().filter(|_| self.fib.is_none()) else { return };
-        match fib::spawn(compile::fib(kernel), self.inbox.clone()) {
+        match fib::spawn(compile::fib(kernel, &self.desired), self.inbox.clone()) {
             Ok(handle) => self.fib = Some(handle),
             Err(error) => warn!(%error, "no route will be installed"),
         }
@@ -263,14 +265,15 @@ impl Core {
     fn deadline(&self) -> Option<Instant> {
         let startup = self.startup.as_ref().and_then(Startup::deadline);
         let deferral = self.deferral.as_ref().and_then(Startup::deadline);
-        let paced = self.pace.deadline();
-        [self.table.deadline(), startup, deferral, self.tidy_at, paced].into_iter().flatten().min()
+        let (paced, verdicts) = (self.pace.deadline(), self.verdicts.deadline());
+        [self.table.deadline(), startup, deferral, self.tidy_at, paced, verdicts].into_iter().flatten().min()
     }
 
     /// Does what is due.
     fn tick(&mut self) {
         let now = self.clock.now();
         self.table.timeout(now);
+        self.verdicts.tick(now);
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
             let advanced = self.table.tidy();
@@ -381,10 +384,9 @@ impl Core {
             FibEvent::NextHopChanged { addr, way } => {
                 self.table.next_hop(addr, compile::reachability(&way));
             }
-            FibEvent::RouteJudged { prefix, refusal: Some(refusal) } => {
-                warn!(%prefix, error = %refusal, "the kernel refuses a route");
+            FibEvent::RouteJudged { prefix, refusal } => {
+                self.verdicts.say(prefix, refusal.as_ref(), self.clock.now());
             }
-            FibEvent::RouteJudged { prefix, refusal: None } => info!(%prefix, "route accepted by the kernel"),
             FibEvent::NotPermitted(refusal) => {
                 error!(error = %refusal, "no route can be installed; sessions go on")
             }
@@ -392,6 +394,12 @@ impl Core {
             FibEvent::LinkChanged { ifname, up } => info!(interface = %ifname, up, "link changed"),
             FibEvent::Resynced { cause, missing, found } => {
                 debug!(?cause, missing, found, "kernel routes compared");
+            }
+            FibEvent::TunnelJudged { ifname, problem: Some(problem) } => {
+                warn!(device = %ifname, %problem, "tunnel device not ready; other routes go on");
+            }
+            FibEvent::TunnelJudged { ifname, problem: None } => {
+                info!(device = %ifname, "tunnel device ready")
             }
             FibEvent::Unavailable(error) => warn!(%error, "no way to the kernel's routes"),
         }

@@ -87,6 +87,11 @@ impl Core {
     fn remove_peer(&mut self, id: PeerId, stop: Stop) {
         if let Some(peer) = self.peers.remove(&id) {
             self.by_addr.remove(&peer.addr);
+            if let (IpAddr::V6(addr), Some(fib)) = (peer.addr, &self.fib)
+                && addr.is_unicast_link_local()
+            {
+                fib.hint(addr, None);
+            }
             self.net.remove(peer.addr, stop);
         }
         self.table.remove_peer(id);
@@ -173,6 +178,12 @@ impl Core {
         let own = self.own_addrs(local.ip(), negotiated.families);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         info!(peer = %peer.name, addr = %remote, asn = negotiated.peer_asn.0, hold = negotiated.hold_secs, "established");
+        if let (SocketAddr::V6(v6), Some(fib)) = (remote, &self.fib)
+            && v6.ip().is_unicast_link_local()
+        {
+            // Its next hops are on the interface of the session, which the address alone does not say.
+            fib.hint(*v6.ip(), Some(v6.scope_id()));
+        }
         let ending = if negotiated.restart.is_some() { Ending::Said } else { Ending::Unsaid };
         for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
             start.up(id, negotiated.families, ending, now);

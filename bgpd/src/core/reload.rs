@@ -53,7 +53,7 @@ impl Core {
                     let now = self.clock.now();
                     self.table.retract(*prefix, now);
                 }
-                Change::KernelChanged(_) => self.reconfigure_fib(),
+                Change::KernelChanged(_) => self.warn_unless_installing(),
                 Change::ListenChanged(listen) => {
                     if let Err(error) = self.net.listen(listen) {
                         warn!(%error, "not listening there");
@@ -67,6 +67,7 @@ impl Core {
                 Change::PolicyRemoved(_) | Change::RestartChanged(_) | Change::IdentityChanged { .. } => {}
             }
         }
+        self.reconfigure_fib();
         for remote in affected {
             if let Some(peer) = self.desired.peers.get(&remote).cloned() {
                 self.change_entry(&peer);
@@ -87,17 +88,19 @@ impl Core {
         self.begin();
     }
 
+    /// What is installed follows from the kernel's own settings and from what policies accept by name; the same again
+    /// changes nothing.
     fn reconfigure_fib(&mut self) {
-        match (&self.fib, &self.desired.kernel) {
-            (Some(handle), Some(kernel)) => {
-                if let Err(error) = handle.reconfigure(compile::fib(kernel)) {
-                    warn!(%error, "kernel configuration refused; the last good one stays in force");
-                }
-            }
-            (None, Some(_)) | (Some(_), None) => {
-                warn!("installing routes is switched on or off with the next start");
-            }
-            (None, None) => {}
+        if let (Some(handle), Some(kernel)) = (&self.fib, &self.desired.kernel)
+            && let Err(error) = handle.reconfigure(compile::fib(kernel, &self.desired))
+        {
+            warn!(%error, "kernel configuration refused; the last good one stays in force");
+        }
+    }
+
+    fn warn_unless_installing(&self) {
+        if self.fib.is_some() != self.desired.kernel.is_some() {
+            warn!("installing routes is switched on or off with the next start");
         }
     }
 }

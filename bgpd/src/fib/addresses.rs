@@ -5,27 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::netlink::Requests;
 
-/// Interfaces whose addresses are not the node's: bridges and ends of Pods, tunnels, and the one on which kube-proxy
-/// keeps every service's address. By the beginning of their names, as Calico's own detection has it.
-const NOT_THE_NODES: [&str; 16] = [
-    "docker",
-    "cbr",
-    "dummy",
-    "virbr",
-    "lxcbr",
-    "veth",
-    "cali",
-    "tunl",
-    "flannel",
-    "kube-ipvs",
-    "cni",
-    "vxlan",
-    "br-",
-    "wireguard",
-    "lxc",
-    "nodelocaldns",
-];
-
 /// An address of the node that is valid everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeAddress {
@@ -47,9 +26,8 @@ pub fn node_addresses() -> io::Result<Vec<NodeAddress>> {
     addresses.sort_by_key(|address| address.ifindex);
     let on_own_link = addresses.iter().filter_map(|address| {
         let link = links.iter().find(|link| link.ifindex == address.ifindex && link.up && !link.loopback)?;
-        let foreign = NOT_THE_NODES.iter().any(|beginning| link.name.starts_with(beginning));
         let ifname = link.name.clone();
-        (!foreign).then_some(NodeAddress { addr: address.addr, ifname, ifindex: address.ifindex })
+        link.is_the_nodes().then_some(NodeAddress { addr: address.addr, ifname, ifindex: address.ifindex })
     });
     Ok(on_own_link.collect())
 }

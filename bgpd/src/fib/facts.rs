@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use bgp_proto::attr::MacAddr;
 use bgp_proto::{Prefix, Version};
 
 /// The kernel's main routing table.
@@ -14,6 +15,27 @@ pub const TABLE_MAIN: u32 = 254;
 
 /// IPv6 has no metric 0: the kernel reads it as this.
 const METRIC_IPV6_DEFAULT: u32 = 1024;
+
+/// Interfaces whose addresses are not the node's: bridges and ends of Pods, tunnels, and the one on which kube-proxy
+/// keeps every service's address. By the beginning of their names, as Calico's own detection has it.
+const NOT_THE_NODES: [&str; 16] = [
+    "docker",
+    "cbr",
+    "dummy",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "cali",
+    "tunl",
+    "flannel",
+    "kube-ipvs",
+    "cni",
+    "vxlan",
+    "br-",
+    "wireguard",
+    "lxc",
+    "nodelocaldns",
+];
 
 /// The kernel's limit on one path's weight.
 pub(super) const WEIGHT_MAX: u32 = 256;
@@ -136,7 +158,7 @@ impl KernelRoute {
 }
 
 /// An interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Link {
     /// Its number.
     pub(super) ifindex: u32,
@@ -146,6 +168,50 @@ pub(super) struct Link {
     pub(super) up: bool,
     /// The loopback interface.
     pub(super) loopback: bool,
+    /// Largest packet.
+    pub(super) mtu: u32,
+    /// Hardware address, of interfaces that have one of six octets.
+    pub(super) mac: Option<MacAddr>,
+    /// What it is.
+    pub(super) kind: LinkKind,
+}
+
+impl Link {
+    /// Whether the interface is the node's own, by its name.
+    pub(super) fn is_the_nodes(&self) -> bool {
+        NOT_THE_NODES.iter().all(|beginning| !self.name.starts_with(beginning))
+    }
+}
+
+/// Kinds of interfaces that matter here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum LinkKind {
+    /// Any other.
+    #[default]
+    Other,
+    /// A tunnel for IPv4 in IPv4.
+    Ipip,
+    /// A VXLAN device.
+    Vxlan {
+        /// Virtual network.
+        vni: u32,
+        /// UDP port.
+        port: u16,
+    },
+}
+
+/// A permanent entry of a VXLAN device: which hardware address a neighbour has, or behind which end of the tunnel a
+/// hardware address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Neighbour {
+    /// The device.
+    pub(super) ifindex: u32,
+    /// Whether it is about the end of the tunnel.
+    pub(super) is_forwarding: bool,
+    /// The neighbour, or the end of the tunnel.
+    pub(super) addr: IpAddr,
+    /// The hardware address.
+    pub(super) mac: MacAddr,
 }
 
 /// An address of the node.
@@ -185,6 +251,8 @@ pub(super) enum KernelChange {
     AddressCame(Address),
     /// An address went.
     AddressWent(Address),
+    /// A device has a permanent neighbour or forwarding entry: told when asked only.
+    NeighbourSeen(Neighbour),
 }
 
 #[cfg(test)]

@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use bgp_proto::{Prefix, Version};
 use reflector::events::FibRoute;
 
-use super::facts::{Address, Arrival, KernelChange, KernelRoute, Link, TABLE_MAIN};
+use super::facts::{Address, Arrival, KernelChange, KernelRoute, Link, Neighbour, TABLE_MAIN};
 use super::hops::{Hops, Way};
 use super::plan::{Op, Ownership, Plan, RouteReport, Rules, States};
 use super::refusal::{Outcome, Refusal};
 use super::resolve::{Touched, Underlay};
+use super::tunnel::{TunnelOp, Tunnels};
+use crate::config::tunnel::{Device, Overlay};
 
 /// Least time between two walks that doubt asks for.
 const WALK_GAP: Duration = Duration::from_secs(1);
@@ -43,8 +45,12 @@ pub struct FibConfig {
     pub metric: u32,
     /// Most next hops of one route.
     pub multipath: u16,
-    /// Prefixes that are never installed; an exact match counts.
+    /// Prefixes that are not installed; an exact match counts. Subnets of the node are not either.
     pub protect: Vec<Prefix>,
+    /// Prefixes that are installed all the same.
+    pub allow: Vec<Prefix>,
+    /// Tunnels, and what goes through them.
+    pub overlay: Overlay,
     /// How often the kernel is compared with what is wanted although nothing happened.
     pub audit: Duration,
 }
@@ -59,12 +65,19 @@ impl Default for FibConfig {
             metric: 1024,
             multipath: 16,
             protect: vec![Prefix::DEFAULT_V4, Prefix::DEFAULT_V6],
+            allow: Vec::new(),
+            overlay: Overlay::default(),
             audit: Duration::from_secs(60),
         }
     }
 }
 
 impl FibConfig {
+    /// The tunnel devices; none where no route is installed.
+    fn tunnels(&self) -> Vec<Device> {
+        if self.install { self.overlay.devices.clone() } else { Vec::new() }
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             install: self.install,
@@ -72,6 +85,8 @@ impl FibConfig {
             metric: self.metric,
             multipath: usize::from(self.multipath.max(1)),
             protect: self.protect.clone(),
+            allow: self.allow.clone(),
+            overlay: self.overlay.clone(),
         }
     }
 }
@@ -113,6 +128,13 @@ pub enum FibEvent {
         /// Routes of ours that were not known: at the first walk, those adopted.
         found: usize,
     },
+    /// A tunnel device cannot be as it should be, or is again.
+    TunnelJudged {
+        /// Its name.
+        ifname: Box<str>,
+        /// What is wrong, and what to do; `None`: nothing any more.
+        problem: Option<Box<str>>,
+    },
     /// There is no netlink: nothing is known and nothing is installed. Tried again by itself.
     Unavailable(Box<str>),
 }
@@ -137,6 +159,9 @@ pub(super) struct Machine {
     underlay: Underlay,
     hops: Hops,
     plan: Plan,
+    tunnels: Tunnels,
+    /// For each version, whether no route waited when that was last looked at.
+    settled: [bool; 2],
     walk: Walk,
     /// Interfaces in use whose state changed since the core was told.
     links: BTreeMap<u32, (Box<str>, bool)>,
@@ -158,7 +183,11 @@ struct Walk {
 impl Machine {
     /// Nothing known: the first walk is due.
     pub(super) fn new(config: FibConfig, now: Instant) -> Machine {
+        let mut tunnels = Tunnels::default();
+        tunnels.configure(&config.tunnels());
         Machine {
+            tunnels,
+            settled: [false; 2],
             plan: Plan::new(config.rules(), &config.adopt),
             underlay: Underlay::default(),
             hops: Hops::default(),
@@ -199,9 +228,14 @@ impl Machine {
 
     /// Another configuration.
     pub(super) fn reconfigure(&mut self, config: FibConfig, now: Instant) {
+        if config == self.config {
+            return;
+        }
         let tables = self.plan.tables();
         self.config = config;
-        self.plan.set_rules(self.config.rules(), &self.hops);
+        self.plan.set_rules(self.config.rules(), &mut self.hops, &self.underlay);
+        self.tunnels.configure(&self.config.tunnels());
+        self.renew_exits();
         if self.plan.tables() != tables {
             self.doubt(WalkCause::Doubt, now, Duration::ZERO);
         }
@@ -210,6 +244,7 @@ impl Machine {
     /// All routes of ours go.
     pub(super) fn leave(&mut self) {
         self.plan.leave(&mut self.hops);
+        self.tunnels.leave();
     }
 
     /// How many prefixes stand how.
@@ -240,12 +275,26 @@ impl Machine {
         let touched = match change {
             KernelChange::RouteCame(route, arrival) => self.route_came(route, arrival),
             KernelChange::RouteWent(route) => self.route_went(&route),
-            KernelChange::LinkCame(link) => self.underlay.link_came(link),
-            KernelChange::LinkWent(ifindex) => self.underlay.link_went(ifindex),
-            KernelChange::AddressCame(address) => self.underlay.address_came(&address),
-            KernelChange::AddressWent(address) => self.underlay.address_went(&address),
+            KernelChange::LinkCame(link) => {
+                self.tunnels.poke();
+                self.underlay.link_came(link)
+            }
+            KernelChange::LinkWent(ifindex) => {
+                self.tunnels.link_went(ifindex);
+                self.underlay.link_went(ifindex)
+            }
+            KernelChange::AddressCame(address) => {
+                self.tunnels.poke();
+                self.underlay.address_came(&address)
+            }
+            KernelChange::AddressWent(address) => {
+                self.tunnels.poke();
+                self.underlay.address_went(&address)
+            }
+            KernelChange::NeighbourSeen(_) => Touched::Nothing,
         };
         self.link_changed(&touched, now);
+        self.renew_exits();
         self.hops.refresh(&self.underlay, &touched);
         if self.plan.doubt || self.plan.lost {
             self.doubt(WalkCause::Doubt, now, Duration::ZERO);
@@ -330,6 +379,13 @@ impl Machine {
         }
     }
 
+    /// Says where routes of the overlay leave now.
+    fn renew_exits(&mut self) {
+        if !self.config.overlay.devices.is_empty() || self.plan.has_exits() {
+            self.plan.set_exits(self.tunnels.exits(&self.underlay), &self.hops);
+        }
+    }
+
     fn in_use(&self, ifindex: u32) -> bool {
         self.plan.uses(ifindex) || self.hops.uses(ifindex)
     }
@@ -388,6 +444,16 @@ impl Machine {
         }
     }
 
+    /// Devices whose neighbours are to be read during the walk.
+    pub(super) fn tunnels_to_read(&self) -> Vec<u32> {
+        self.tunnels.to_read(&self.underlay)
+    }
+
+    /// The walk met these neighbours.
+    pub(super) fn walk_neighbours(&mut self, held: BTreeSet<Neighbour>) {
+        self.tunnels.holds(held);
+    }
+
     /// The walk is complete.
     pub(super) fn walk_ends(&mut self, now: Instant) {
         for prefix in self.underlay.walk_ends() {
@@ -395,6 +461,7 @@ impl Machine {
         }
         let missing = self.plan.walk_ends();
         self.hops.refresh_all(&self.underlay);
+        self.renew_exits();
         let (cause, found) = (self.walk.cause, self.walk.found);
         if cause != WalkCause::Audit || missing > 0 || found > 0 {
             self.resynced = Some(FibEvent::Resynced { cause, missing, found });
@@ -412,12 +479,63 @@ impl Machine {
     }
 }
 
+/// Tunnel devices.
+impl Machine {
+    /// The next operations on tunnel devices, to be carried out and settled before those on routes: a route needs its
+    /// device, and a far end that can be found.
+    pub(super) fn next_tunnel(&mut self, now: Instant, max: usize, ops: &mut Vec<TunnelOp>) {
+        if self.walk.cause == WalkCause::Start {
+            return;
+        }
+        self.hear_hops();
+        if let Some(far_ends) = self.plan.far_ends(&self.hops) {
+            self.tunnels.want(far_ends);
+        }
+        let settled = [Version::V4, Version::V6].map(|version| self.plan.is_settled(version));
+        if settled != self.settled {
+            self.settled = settled;
+            self.tunnels.poke();
+        }
+        self.tunnels.next(&self.underlay, settled, now, max, ops);
+    }
+
+    /// What became of an operation on a tunnel device.
+    pub(super) fn settle_tunnel(&mut self, op: &TunnelOp, outcome: &Outcome, now: Instant) {
+        self.tunnels.settle(op, outcome, now);
+    }
+
+    /// All interfaces and addresses, read after operations of ours, whose echoes are not heard.
+    pub(super) fn links_read(&mut self, links: Vec<Link>, addresses: Vec<Address>, now: Instant) {
+        let gone: Vec<u32> = self
+            .underlay
+            .ifindexes()
+            .filter(|ifindex| links.iter().all(|link| link.ifindex != *ifindex))
+            .collect();
+        let lost: Vec<Address> = self
+            .underlay
+            .addresses()
+            .filter(|(addr, ifindex)| addresses.iter().all(|a| (a.addr, a.ifindex) != (*addr, *ifindex)))
+            .map(|(addr, ifindex)| Address { ifindex, addr, global: true, settled: true })
+            .collect();
+        let changes = gone.into_iter().map(KernelChange::LinkWent);
+        let changes = changes.chain(lost.into_iter().map(KernelChange::AddressWent));
+        let changes = changes.chain(links.into_iter().map(KernelChange::LinkCame));
+        for change in changes.chain(addresses.into_iter().map(KernelChange::AddressCame)) {
+            self.kernel_changed(change, now);
+        }
+    }
+
+    fn hear_hops(&mut self) {
+        let changed = self.hops.take_for_plan();
+        self.plan.hops_changed(&changed, &self.hops);
+    }
+}
+
 /// What is to be done.
 impl Machine {
     /// The next operations, about `max` of them. Each must be carried out and settled before this is asked again.
     pub(super) fn next(&mut self, now: Instant, max: usize, ops: &mut Vec<Op>) {
-        let changed = self.hops.take_for_plan();
-        self.plan.hops_changed(&changed, &self.hops);
+        self.hear_hops();
         self.plan.tick(now);
         if self.walk.cause != WalkCause::Start {
             self.plan.next(&self.underlay, now, max, ops);
@@ -434,12 +552,13 @@ impl Machine {
 
     /// Whether [`Machine::next`] has something right now.
     pub(super) fn is_busy(&self, now: Instant) -> bool {
-        self.walk.cause != WalkCause::Start && self.plan.is_busy(now)
+        self.walk.cause != WalkCause::Start && (self.plan.is_busy(now) || self.tunnels.is_busy())
     }
 
     /// When something is to be done although nothing happens.
     pub(super) fn deadline(&self) -> Instant {
-        self.plan.deadline().map_or(self.walk.due, |at| at.min(self.walk.due))
+        let deadlines = [self.plan.deadline(), self.tunnels.deadline()];
+        deadlines.into_iter().flatten().fold(self.walk.due, Instant::min)
     }
 
     /// Something for the core. What is not fetched is merged: at most one event a next hop, a prefix, an interface.
@@ -454,6 +573,10 @@ impl Machine {
                     .denied()
                     .map_or(FibEvent::Permitted, |refusal| FibEvent::NotPermitted(refusal.clone())),
             );
+        }
+        if let Some((ifname, problem)) = self.tunnels.poll_problem() {
+            let (ifname, problem) = (ifname.into(), problem.map(Into::into));
+            return Some(FibEvent::TunnelJudged { ifname, problem });
         }
         if let Some((_, (ifname, up))) = self.links.pop_first() {
             return Some(FibEvent::LinkChanged { ifname, up });

@@ -48,6 +48,7 @@ mod stats;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod watch;
 mod wire;
 

@@ -19,6 +19,9 @@ use bgp_proto::{Prefix, Version};
 
 use super::facts::{Address, KernelRoute, Link, Path, Place, TABLE_MAIN, Target};
 
+/// The protocol number of routes that the kernel makes by itself.
+const RTPROT_KERNEL: u8 = 2;
+
 /// The way to a next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
@@ -49,6 +52,12 @@ pub enum Unresolved {
     WrongFamily,
     /// The kernel's routes are not known yet.
     Blind,
+    /// The tunnel device that the pool's routes go through is not there, or not up.
+    NoDevice,
+    /// The route names no tunnel that the pool's device could use.
+    NoTunnel,
+    /// Somebody else owns the pool's tunnel, and installs its routes.
+    Theirs,
 }
 
 impl std::fmt::Display for Unresolved {
@@ -61,6 +70,9 @@ impl std::fmt::Display for Unresolved {
             Unresolved::NoInterface => "the next hop is link-local and its interface is not known",
             Unresolved::WrongFamily => "an IPv4 next hop cannot carry an IPv6 route",
             Unresolved::Blind => "the kernel's routes are not known yet",
+            Unresolved::NoDevice => "the tunnel device is not there or not up",
+            Unresolved::NoTunnel => "the route names no tunnel of the pool's kind and virtual network",
+            Unresolved::Theirs => "left to the owner of the tunnel device (tunnel.owner: external)",
         })
     }
 }
@@ -176,6 +188,48 @@ impl Underlay {
     /// An interface's name, or its number if it is not known.
     pub(super) fn name(&self, ifindex: u32) -> Box<str> {
         self.links.get(&ifindex).map_or_else(|| ifindex.to_string().into(), |link| link.name.clone())
+    }
+
+    /// An interface by its name.
+    pub(super) fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| &*link.name == name)
+    }
+
+    /// The addresses of an interface.
+    pub(super) fn addresses_of(&self, ifindex: u32) -> Vec<IpAddr> {
+        let has = |held: &Vec<Held>| held.iter().any(|held| held.ifindex == ifindex);
+        self.addresses.iter().filter(|(_, held)| has(held)).map(|(addr, _)| *addr).collect()
+    }
+
+    /// Every address with its interface.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        self.addresses.iter().flat_map(|(addr, held)| held.iter().map(|held| (*addr, held.ifindex)))
+    }
+
+    /// The numbers of all interfaces.
+    pub(super) fn ifindexes(&self) -> impl Iterator<Item = u32> {
+        self.links.keys().copied()
+    }
+
+    /// The largest packet that all of the node's own links take, of those that have an address of this version and are
+    /// none of `tunnels`.
+    pub(super) fn mtu(&self, version: Version, tunnels: &[&str]) -> Option<u32> {
+        let of_version =
+            self.addresses().filter(|(addr, _)| version_of(*addr) == version && is_routable(*addr));
+        let links = of_version.filter_map(|(_, ifindex)| self.links.get(&ifindex));
+        let own = links.filter(|link| {
+            link.up && !link.loopback && link.is_the_nodes() && !tunnels.contains(&&*link.name)
+        });
+        own.map(|link| link.mtu).min()
+    }
+
+    /// Whether a prefix is a subnet that this node is in.
+    pub(super) fn is_connected(&self, prefix: &Prefix) -> bool {
+        let is_link = |route: &Foreign| {
+            let paths = route.target.paths();
+            route.protocol == RTPROT_KERNEL && !paths.is_empty() && paths.iter().all(|p| p.gateway.is_none())
+        };
+        self.routes.get(prefix).is_some_and(|routes| routes.iter().any(is_link))
     }
 
     fn resolve_link_local(&self, addr: Ipv6Addr) -> Result<Resolution, Unresolved> {
@@ -405,6 +459,10 @@ fn slot(version: Version) -> usize {
         Version::V4 => 0,
         Version::V6 => 1,
     }
+}
+
+fn is_routable(addr: IpAddr) -> bool {
+    !matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }
 
 fn version_of(addr: IpAddr) -> Version {

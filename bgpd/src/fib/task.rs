@@ -1,5 +1,6 @@
 //! The thread's loop: moves bytes between the sockets and the machine, mail into it, events out of it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::netlink::{BATCH, Requests};
 use super::plan::Op;
 use super::refusal::Outcome;
 use super::stats::FibStats;
+use super::tunnel::TunnelOp;
 use super::watch::{Heard, Watch};
 use super::{FibReport, Leave, Query};
 
@@ -224,6 +226,7 @@ impl Task {
 
     /// One batch of operations.
     fn work(&mut self, now: Instant) {
+        self.work_tunnels(now);
         let Some(kernel) = &mut self.kernel else { return };
         self.ops.clear();
         self.machine.next(now, BATCH, &mut self.ops);
@@ -234,6 +237,34 @@ impl Task {
                 tracing::debug!(%op, %refusal, "refused by the kernel");
             }
             self.machine.settle(op, outcome, now);
+        }
+    }
+
+    /// One batch of operations on tunnel devices.
+    fn work_tunnels(&mut self, now: Instant) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let mut ops = Vec::new();
+        self.machine.next_tunnel(now, BATCH, &mut ops);
+        if ops.is_empty() {
+            return;
+        }
+        kernel.requests.apply_tunnel(&ops, &mut self.outcomes);
+        for (op, outcome) in ops.iter().zip(self.outcomes.drain(..)) {
+            if let Outcome::Refused(refusal) = &outcome {
+                tracing::debug!(?op, %refusal, "refused by the kernel");
+            }
+            self.machine.settle_tunnel(op, &outcome, now);
+        }
+        if ops.iter().all(TunnelOp::is_about_entries) {
+            return;
+        }
+        // What these operations did to interfaces and addresses may not be heard, because it is ours. What is heard is older
+        // than what is read now, so it is taken in first.
+        self.listen(now);
+        let Some(kernel) = &mut self.kernel else { return };
+        match kernel.requests.links().and_then(|links| Ok((links, kernel.requests.addresses()?))) {
+            Ok((links, addresses)) => self.machine.links_read(links, addresses, now),
+            Err(error) => tracing::debug!(%error, "cannot read the interfaces"),
         }
     }
 
@@ -275,5 +306,10 @@ fn walk(requests: &mut Requests, machine: &mut Machine) -> io::Result<()> {
             requests.routes(version, table, |route| machine.walk_route(route))?;
         }
     }
+    let mut held = BTreeSet::new();
+    for ifindex in machine.tunnels_to_read() {
+        held.extend(requests.neighbours(ifindex)?);
+    }
+    machine.walk_neighbours(held);
     Ok(())
 }

@@ -12,9 +12,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use bgp_proto::attr::MacAddr;
 use bgp_proto::{Prefix, Version};
 
 use super::facts::{Address, Arrival, KernelChange, KernelRoute, Link, Path, Place, Target};
+
+mod device;
+
+pub(super) use device::{write_dump_neighbours, write_tunnel};
 
 const F_REQUEST: u16 = 0x01;
 pub(super) const F_ACK: u16 = 0x04;
@@ -40,6 +45,7 @@ const GET_ADDR: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DEL_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
 
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
@@ -67,7 +73,14 @@ const RTA_PREF: u16 = 20;
 const RTA_ENCAP_TYPE: u16 = 21;
 const RTA_ENCAP: u16 = 22;
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINKINFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const VXLAN_ID: u16 = 1;
+const VXLAN_PORT: u16 = 15;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leave the interface's counters out of the answer.
 const EXT_MASK_SKIP_STATS: u32 = 8;
@@ -145,6 +158,7 @@ impl<'a> Message<'a> {
             DEL_LINK => self.link().map(|link| KernelChange::LinkWent(link.ifindex)),
             NEW_ADDR => self.address().map(KernelChange::AddressCame),
             DEL_ADDR => self.address().map(KernelChange::AddressWent),
+            NEW_NEIGHBOUR => device::neighbour(self.body).map(KernelChange::NeighbourSeen),
             _ => None,
         };
         change.map_or(Content::Ignored, Content::Change)
@@ -202,13 +216,22 @@ impl<'a> Message<'a> {
             return None;
         }
         let flags = u32_at(self.body, 8)?;
-        let name = attributes(self.body.get(16..)?).find(|attr| attr.kind == IFLA_IFNAME);
-        Some(Link {
+        let mut link = Link {
             ifindex: u32_at(self.body, 4)?,
-            name: name.and_then(|attr| text(attr.value)).unwrap_or("").into(),
             up: flags & IFF_UP != 0,
             loopback: flags & IFF_LOOPBACK != 0,
-        })
+            ..Link::default()
+        };
+        for attr in attributes(self.body.get(16..)?) {
+            match attr.kind {
+                IFLA_IFNAME => link.name = text(attr.value).unwrap_or("").into(),
+                IFLA_MTU => link.mtu = u32_at(attr.value, 0).unwrap_or(0),
+                IFLA_ADDRESS => link.mac = attr.value.try_into().ok().map(MacAddr),
+                IFLA_LINKINFO => link.kind = device::link_kind(attr.value),
+                _ => {}
+            }
+        }
+        Some(link)
     }
 
     fn address(&self) -> Option<Address> {

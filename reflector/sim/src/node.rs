@@ -217,6 +217,7 @@ impl Process {
             large_communities: Vec::new(),
             local_pref: Some(pref),
             med: None,
+            vxlan: None,
             kernel: OwnRoute::Blackhole,
         };
         self.table.originate(origination, now);

@@ -4,13 +4,16 @@ use bgp_proto::{FamilySet, Nlri, Prefix};
 
 use super::{OwnRoute, Table};
 use crate::decide::{Contender, Source};
-use crate::events::{FibChange, FibRoute, Hop};
+use crate::events::{FarEnd, FibChange, FibRoute, Hop};
 use crate::ids::PeerId;
 use crate::limits::MULTIPATH_MAX;
 use crate::rib::nexthop::Resolution;
 use crate::rib::{Candidate, PrefixId};
 
 use core::net::{IpAddr, Ipv4Addr};
+
+/// The weight of the widest link: a number that most small ratios divide.
+const WEIGHT_TOP: f32 = 240.0;
 
 impl Table {
     /// What the decision knows of a candidate.
@@ -63,21 +66,17 @@ impl Table {
         }
         let max = self.config.multipath_max.clamp(1, MULTIPATH_MAX);
         let candidates = self.ribs[at].candidates(id);
-        let mut hops: Vec<Hop> = Vec::new();
-        let add = |hops: &mut Vec<Hop>, addr: Option<IpAddr>| {
-            if let Some(addr) = addr.filter(|a| hops.iter().all(|h| h.addr != *a)) {
-                hops.push(Hop { addr, weight: 1 });
+        let equals = self.decider.multipath().iter().filter_map(|equal| candidates.get(*equal));
+        let mut hops: Vec<(Hop, Option<f32>)> = Vec::new();
+        for attrs in std::iter::once(best.attrs).chain(equals.map(|candidate| candidate.attrs)) {
+            let attrs = self.attrs.get(attrs);
+            let Some(addr) = attrs.next_hop().addr() else { continue };
+            if hops.len() < max && hops.iter().all(|(hop, _)| hop.addr != addr) {
+                let bandwidth = attrs.ext_communities().iter().find_map(|c| c.as_link_bandwidth());
+                hops.push((Hop { addr, weight: 1, vxlan: FarEnd::of(attrs) }, bandwidth));
             }
-        };
-        add(&mut hops, self.attrs.get(best.attrs).next_hop().addr());
-        for equal in self.decider.multipath() {
-            if hops.len() >= max {
-                break;
-            }
-            let attrs = candidates.get(*equal).map(|c| self.attrs.get(c.attrs));
-            add(&mut hops, attrs.and_then(|a| a.next_hop().addr()));
         }
-        hops.sort_unstable();
+        let hops = weighed(hops);
         (!hops.is_empty()).then_some(FibRoute::Via(hops))
     }
 
@@ -93,4 +92,20 @@ impl Table {
         }
         all
     }
+}
+
+/// The next hops in order. Their weights are in proportion to the bandwidths of the links if all are known, and equal otherwise
+/// (draft-ietf-idr-link-bandwidth section 3).
+fn weighed(hops: Vec<(Hop, Option<f32>)>) -> Vec<Hop> {
+    let known: Option<Vec<f32>> = hops.iter().map(|(_, bandwidth)| *bandwidth).collect();
+    let top = known.filter(|all| all.len() > 1).and_then(|all| all.into_iter().reduce(f32::max));
+    let weight = |bandwidth: Option<f32>| match (top, bandwidth) {
+        // In range: at least 0, at most `WEIGHT_TOP`.
+        (Some(top), Some(bandwidth)) => ((bandwidth / top * WEIGHT_TOP).round() as u8).max(1),
+        _ => 1,
+    };
+    let mut hops: Vec<Hop> =
+        hops.into_iter().map(|(hop, bandwidth)| Hop { weight: weight(bandwidth), ..hop }).collect();
+    hops.sort_unstable();
+    hops
 }

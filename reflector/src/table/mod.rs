@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decide::{Contender, Decider};
-use crate::events::{FibChange, Reachability, RouteChange, Routes};
+use crate::events::{FarEnd, FibChange, Reachability, RouteChange, Routes};
 use crate::feed::LogView;
 use crate::group::{Group, Local, Store};
 use crate::ids::{GroupId, PeerId};
@@ -64,6 +64,8 @@ pub struct Origination {
     pub local_pref: Option<u32>,
     /// MULTI_EXIT_DISC, if any.
     pub med: Option<u32>,
+    /// The VXLAN tunnel that packets to it are to travel in, if any.
+    pub vxlan: Option<FarEnd>,
     /// What the kernel should have for the prefix itself.
     pub kernel: OwnRoute,
 }
@@ -183,6 +185,9 @@ impl Table {
         attrs.origin(Origin::Igp).as_path(&[]).communities(&origination.communities);
         attrs.large_communities(&origination.large_communities).local_pref(origination.local_pref);
         attrs.med(origination.med);
+        if let Some(far_end) = &origination.vxlan {
+            far_end.name_in(&mut attrs);
+        }
         let change = RouteChange {
             family: origination.prefix.family(),
             path_id: PathId(0),

@@ -29,6 +29,7 @@ use bgp_proto::{Asn, ClusterId, Prefix, RouterId};
 use serde::Deserialize;
 
 use super::text::{Any, FilePath, Seconds, SecondsOrOff, Text};
+use super::tunnel;
 pub use peer::{AddPaths, NextHop, Password, Peer, PrefixesAction};
 pub use policy::{Action, AsPathMatch, Edit, Match, Rule, Set};
 
@@ -59,6 +60,9 @@ pub struct Config {
     /// Which routes go to the kernel and how they are marked.
     #[serde(default)]
     pub kernel: Kernel,
+    /// In which packets to Pods of other nodes travel.
+    #[serde(default)]
+    pub pools: Vec<tunnel::Pool>,
     /// Restart time announced to peers (RFC 4724), or `off`; a peer can have its own.
     #[serde(default)]
     pub graceful_restart: Option<Text<SecondsOrOff>>,

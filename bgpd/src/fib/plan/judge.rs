@@ -74,7 +74,10 @@ impl Plan {
         slot.queued = false;
         let was = slot.state;
         let case = Case { id, prefix: slot.prefix, held: slot.held.clone(), inherited: slot.inherited };
-        let goal = goal(&self.rules, &self.aims, slot);
+        let goal = match goal(&self.rules, &self.aims, slot) {
+            Goal::Target(_) if self.is_own_subnet(&case.prefix, underlay) => Goal::Protected,
+            goal => goal,
+        };
         let before = ops.len();
         let state = match goal {
             Goal::Target(target) => self.pursue(&case, target, underlay, now, ops),
@@ -99,6 +102,11 @@ impl Plan {
         if state == State::Idle {
             self.drop_if_empty(id);
         }
+    }
+
+    /// A subnet of this node is the kernel's own business, unless a policy names it.
+    fn is_own_subnet(&self, prefix: &Prefix, underlay: &Underlay) -> bool {
+        underlay.is_connected(prefix) && !self.rules.allow.contains(prefix)
     }
 
     /// The prefix should have this target.

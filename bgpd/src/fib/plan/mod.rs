@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bgp_proto::attr::MacAddr;
 use bgp_proto::{Prefix, Version};
 use reflector::events::{FibRoute, Hop};
 
@@ -35,7 +36,9 @@ use super::facts::{KernelRoute, Path, Place, Target};
 use super::hops::Hops;
 use super::intern::{Id, Interner};
 use super::refusal::Refusal;
-use super::resolve::{Underlay, Unresolved};
+use super::resolve::{Resolution, Underlay, Unresolved};
+use super::tunnel::{self, Exit, ExitKind, FarEnds};
+use crate::config::tunnel::{Lane, Overlay, When};
 
 mod held;
 mod judge;
@@ -56,6 +59,8 @@ pub(super) struct Rules {
     pub(super) metric: u32,
     pub(super) multipath: usize,
     pub(super) protect: Vec<Prefix>,
+    pub(super) allow: Vec<Prefix>,
+    pub(super) overlay: Overlay,
 }
 
 /// The mark of our routes.
@@ -127,6 +132,10 @@ pub(super) struct Plan {
     /// What each wish comes to with the next hops of now, by the wish's number.
     aims: Vec<Aim>,
     targets: Interner<Target>,
+    /// Where routes of the overlay leave, by the device's place in it.
+    exits: Vec<Exit>,
+    /// The far ends of tunnels may be others than they were.
+    far_ends_stale: bool,
     swept: [bool; 2],
     round: u8,
     refused: HashMap<Prefix, Refused>,
@@ -150,14 +159,22 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Wish {
     Blackhole,
-    Via(Box<[Hop]>),
+    /// Through these next hops, in the way of the prefix's pool.
+    Via(Box<[Hop]>, Option<Lane>),
 }
 
 impl Wish {
     fn hops(&self) -> &[Hop] {
         match self {
             Wish::Blackhole => &[],
-            Wish::Via(hops) => hops,
+            Wish::Via(hops, _) => hops,
+        }
+    }
+
+    fn lane(&self) -> Option<Lane> {
+        match self {
+            Wish::Blackhole => None,
+            Wish::Via(_, lane) => *lane,
         }
     }
 }
@@ -197,6 +214,8 @@ impl Plan {
             last_wish: None,
             aims: Vec::new(),
             targets: Interner::default(),
+            exits: Vec::new(),
+            far_ends_stale: false,
             swept: [false; 2],
             round: 0,
             refused: HashMap::new(),
@@ -212,8 +231,9 @@ impl Plan {
     }
 
     /// Other rules: what they change is moved, new before old.
-    pub(super) fn set_rules(&mut self, rules: Rules, hops: &Hops) {
+    pub(super) fn set_rules(&mut self, rules: Rules, hops: &mut Hops, underlay: &Underlay) {
         let recount = rules.multipath != self.rules.multipath;
+        let relane = rules.overlay != self.rules.overlay;
         if let Some(known) = self.marks.iter().position(|mark| *mark == rules.owner) {
             self.mark = u8::try_from(known).unwrap_or(0);
         } else if self.marks.len() < usize::from(u8::MAX) {
@@ -222,13 +242,80 @@ impl Plan {
         }
         self.rules = rules;
         self.denied = None;
-        if recount {
+        if relane {
+            // Whoever sets the rules says next where the exits are.
+            self.exits.clear();
+            self.relane(hops, underlay);
+        }
+        if recount || relane {
             let every: Vec<Id> = self.wishes.iter().map(|(id, _)| id).collect();
             for id in every {
                 self.take_aim(id, hops);
             }
         }
         self.poke_where(|_| true);
+    }
+
+    /// The pools are others: every wish goes the way of its prefix's pool now.
+    fn relane(&mut self, hops: &mut Hops, underlay: &Underlay) {
+        let wanted = self.slots.iter().filter_map(|(id, slot)| Some((id, slot.prefix, slot.want?)));
+        let wanted: Vec<_> = wanted.collect();
+        for (slot, prefix, old) in wanted {
+            let lane = self.rules.overlay.lane(&prefix);
+            let Some(Wish::Via(list, _)) =
+                self.wishes.value(old).filter(|wish| wish.lane() != lane).map(|wish| (**wish).clone())
+            else {
+                continue;
+            };
+            let want = self.acquire_wish(Wish::Via(list, lane), hops, underlay);
+            if let Some(slot) = self.slots.get_mut(slot) {
+                slot.want = want;
+            }
+            self.release_wish(old, hops);
+        }
+    }
+
+    /// Whether any exit is known.
+    pub(super) fn has_exits(&self) -> bool {
+        !self.exits.is_empty()
+    }
+
+    /// Tunnel devices came or went: routes through them are judged again.
+    pub(super) fn set_exits(&mut self, exits: Vec<Exit>, hops: &Hops) {
+        if self.exits == exits {
+            return;
+        }
+        self.exits = exits;
+        let tunnelled: Vec<Id> =
+            self.wishes.iter().filter(|(_, wish)| wish.lane().is_some()).map(|(id, _)| id).collect();
+        let moved: BTreeSet<Id> = tunnelled.into_iter().filter(|id| self.take_aim(*id, hops)).collect();
+        if !moved.is_empty() {
+            self.poke_where(|slot| slot.want.is_some_and(|id| moved.contains(&id)));
+        }
+    }
+
+    /// The far ends that routes need, if they may be others than they were.
+    pub(super) fn far_ends(&mut self, hops: &Hops) -> Option<FarEnds> {
+        if !std::mem::take(&mut self.far_ends_stale) {
+            return None;
+        }
+        let mut ends = FarEnds::new();
+        for (_, wish) in self.wishes.iter() {
+            let Some(lane) = wish.lane() else { continue };
+            for hop in wish.hops() {
+                if let Ok(Out::Tunnel { far_end: Some((end, mac)), .. }) =
+                    out(hop, wish.lane(), hops, &self.exits)
+                {
+                    ends.insert((lane.device, end), mac);
+                }
+            }
+        }
+        Some(ends)
+    }
+
+    /// Whether all that is wanted of a version was said and done, so that nothing unwanted is in use.
+    pub(super) fn is_settled(&self, version: Version) -> bool {
+        self.swept[usize::from(version == Version::V6)] && self.queue.is_empty() && !self.lost && !self.doubt
     }
 
     /// The tables in which routes of ours may lie.
@@ -271,7 +358,7 @@ impl Plan {
             FibRoute::Blackhole => Wish::Blackhole,
             FibRoute::Via(mut hops) => {
                 hops.sort_unstable();
-                Wish::Via(hops.into_boxed_slice())
+                Wish::Via(hops.into_boxed_slice(), self.rules.overlay.lane(&prefix))
             }
         });
         let want = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
@@ -308,6 +395,7 @@ impl Plan {
 
     fn release_wish(&mut self, id: Id, hops: &mut Hops) {
         let Some(wish) = self.wishes.release(id) else { return };
+        self.far_ends_stale |= wish.lane().is_some();
         for hop in wish.hops() {
             hops.release(hop.addr);
         }
@@ -319,8 +407,9 @@ impl Plan {
         let Some(wish) = self.wishes.value(id).cloned() else { return false };
         let aim = match &*wish {
             Wish::Blackhole => Ok(Target::Blackhole),
-            Wish::Via(list) => combine(list, hops, self.rules.multipath),
+            Wish::Via(list, lane) => combine(list, *lane, hops, &self.exits, self.rules.multipath),
         };
+        self.far_ends_stale |= wish.lane().is_some();
         let aim = match aim {
             Ok(target) => {
                 let v4_only =
@@ -391,6 +480,7 @@ impl Plan {
 
     /// Nothing is wanted any more and nothing is kept: the daemon takes its routes with it.
     pub(super) fn leave(&mut self, hops: &mut Hops) {
+        self.swept = [true; 2];
         let mut wants = Vec::new();
         for (id, slot) in self.slots.iter_mut() {
             wants.extend(slot.want.take());
@@ -408,7 +498,7 @@ fn goal(rules: &Rules, aims: &[Aim], slot: &Slot) -> Goal {
     if !rules.install {
         return Goal::Nothing;
     }
-    if rules.protect.contains(&slot.prefix) {
+    if rules.protect.contains(&slot.prefix) && !rules.allow.contains(&slot.prefix) {
         return Goal::Protected;
     }
     match aims.get(want.index()) {
@@ -433,20 +523,61 @@ impl Aim {
 }
 
 /// The paths to a set of BGP next hops together; those out of reach are left out.
-fn combine(list: &[Hop], hops: &Hops, paths_max: usize) -> Result<Target, Unresolved> {
+fn combine(
+    list: &[Hop],
+    lane: Option<Lane>,
+    hops: &Hops,
+    exits: &[Exit],
+    paths_max: usize,
+) -> Result<Target, Unresolved> {
     let mut paths = Vec::new();
     let mut reason = Unresolved::NoRoute;
     for hop in list {
-        match hops.way(hop.addr) {
-            Some(Ok(resolution)) => paths.extend(resolution.paths.iter().map(|path| {
-                let weight = path.weight.saturating_mul(u16::from(hop.weight.max(1)));
-                Path { weight, ..*path }
-            })),
-            Some(Err(why)) => reason = *why,
-            None => {}
+        let weigh = |path: &Path| {
+            let weight = path.weight.saturating_mul(u16::from(hop.weight.max(1)));
+            Path { weight, ..*path }
+        };
+        match out(hop, lane, hops, exits) {
+            Ok(Out::Direct(resolution)) => paths.extend(resolution.paths.iter().map(weigh)),
+            Ok(Out::Tunnel { path, .. }) => paths.push(weigh(&path)),
+            Err(why) => reason = why,
         }
     }
     if paths.is_empty() { Err(reason) } else { Ok(Target::via(paths, paths_max)) }
+}
+
+/// How packets leave towards a next hop.
+enum Out<'a> {
+    /// As they are.
+    Direct(&'a Resolution),
+    /// In a tunnel, with the far end that the device must know and the hardware address there, if it needs such.
+    Tunnel { path: Path, far_end: Option<(IpAddr, MacAddr)> },
+}
+
+/// The way towards a next hop that a pool prescribes. The next hop must be in reach of the underlay either way.
+fn out<'a>(hop: &Hop, lane: Option<Lane>, hops: &'a Hops, exits: &[Exit]) -> Result<Out<'a>, Unresolved> {
+    let way = hops.way(hop.addr).ok_or(Unresolved::NoRoute)?;
+    let resolution = way.as_ref().map_err(|why| *why)?;
+    let Some(lane) = lane.filter(|lane| lane.when == When::Always || !resolution.on_link) else {
+        return Ok(Out::Direct(resolution));
+    };
+    let exit = exits.get(lane.device).ok_or(Unresolved::NoDevice)?;
+    let (end, mac) = match exit.kind {
+        ExitKind::Theirs => return Err(Unresolved::Theirs),
+        ExitKind::NextHop => (hop.addr, None),
+        ExitKind::Vxlan(vni) => {
+            let vxlan = hop.vxlan.filter(|vxlan| vxlan.vni.is_none_or(|other| other == vni));
+            let vxlan = vxlan.ok_or(Unresolved::NoTunnel)?;
+            (vxlan.addr.unwrap_or(hop.addr), Some(vxlan.mac))
+        }
+    };
+    if end.is_ipv6() != (exit.version == Version::V6) {
+        return Err(Unresolved::NoTunnel);
+    }
+    let ifindex = exit.ifindex.ok_or(Unresolved::NoDevice)?;
+    let gateway = mac.map_or(end, |mac| tunnel::gateway(end, mac));
+    let path = Path { gateway: Some(gateway), ifindex, weight: 1, onlink: gateway.is_ipv4() };
+    Ok(Out::Tunnel { path, far_end: mac.map(|mac| (end, mac)) })
 }
 
 fn enqueue(queue: &mut VecDeque<SlotId>, id: SlotId, slot: &mut Slot) {

@@ -78,7 +78,7 @@ impl Plan {
         let (prefix, goal) = (&slot.prefix, goal(&self.rules, &self.aims, slot));
         let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &**wish {
             Wish::Blackhole => FibRoute::Blackhole,
-            Wish::Via(hops) => FibRoute::Via(hops.to_vec()),
+            Wish::Via(hops, _) => FibRoute::Via(hops.to_vec()),
         });
         let target = match goal {
             Goal::Target(id) => self.targets.value(id).map(|target| (**target).clone()),

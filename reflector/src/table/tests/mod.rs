@@ -437,6 +437,7 @@ fn own_block() -> Origination {
         large_communities: Vec::new(),
         local_pref: None,
         med: None,
+        vxlan: None,
         kernel: OwnRoute::Blackhole,
     }
 }
@@ -511,7 +512,7 @@ fn next_hops_are_watched_and_decide() {
     }
     assert!(world.fib.is_empty(), "nothing is known of the next hops yet");
     let via = |peers: &[u32]| {
-        let hop = |p: &u32| Hop { addr: IpAddr::V4(addr(*p)), weight: 1 };
+        let hop = |p: &u32| Hop { addr: IpAddr::V4(addr(*p)), weight: 1, vxlan: None };
         FibRoute::Via(peers.iter().map(hop).collect())
     };
     let reachable = |metric| Reachability::Reachable { metric };
@@ -682,14 +683,7 @@ fn a_prefix_that_becomes_ours_or_no_longer_is_asks_for_what_others_announce() {
         world.settle();
     };
     announce(&mut world);
-    let origination = Origination {
-        prefix: block,
-        communities: Vec::new(),
-        large_communities: Vec::new(),
-        local_pref: None,
-        med: None,
-        kernel: OwnRoute::Blackhole,
-    };
+    let origination = Origination { prefix: block, communities: Vec::new(), ..own_block() };
     world.notices.clear();
     world.table.originate(origination, Instant::EPOCH);
     world.settle();
@@ -706,7 +700,7 @@ fn a_prefix_that_becomes_ours_or_no_longer_is_asks_for_what_others_announce() {
     announce(&mut world);
     assert_eq!(
         world.fib.get(&block),
-        Some(&FibRoute::Via(vec![Hop { addr: IpAddr::V4(addr(1)), weight: 1 }]))
+        Some(&FibRoute::Via(vec![Hop { addr: IpAddr::V4(addr(1)), weight: 1, vxlan: None }]))
     );
 }
 

@@ -85,7 +85,7 @@ impl Kernel {
     }
 
     fn link(&self, link: u32) -> Link {
-        Link { ifindex: link, name: format!("eth{link}").into(), up: self.is_up(link), loopback: false }
+        Link { ifindex: link, name: format!("eth{link}").into(), up: self.is_up(link), ..Link::default() }
     }
 }
 

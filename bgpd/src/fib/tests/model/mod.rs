@@ -60,7 +60,8 @@ fn desire() -> impl Strategy<Value = Event> {
     let route = (any::<[bool; 4]>(), 0..6u8);
     (prefix(), route).prop_map(|(prefix, (chosen, kind))| {
         let chosen = hops(prefix.version()).iter().zip(chosen).filter(|(_, chosen)| *chosen);
-        let hops: Vec<Hop> = chosen.map(|(addr, _)| Hop { addr: addr.parse().unwrap(), weight: 1 }).collect();
+        let hops: Vec<Hop> =
+            chosen.map(|(addr, _)| Hop { addr: addr.parse().unwrap(), weight: 1, vxlan: None }).collect();
         let route = match kind {
             0 => Some(FibRoute::Blackhole),
             _ if hops.is_empty() => None,
@@ -218,6 +219,7 @@ impl World {
         let held: BTreeSet<Prefix> = self.kernel.held().collect();
         self.inherited.retain(|prefix| held.contains(prefix));
         let mut ops = Vec::new();
+        self.machine.next_tunnel(self.now, 1, &mut Vec::new());
         self.machine.next(self.now, max, &mut ops);
         self.ops += ops.len();
         for op in ops {
