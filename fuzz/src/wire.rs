@@ -206,7 +206,9 @@ fn rewrite(update: &Update<'_>, ctx: &WireContext) {
         let heard = heard(&out, ctx);
         let wanted: Named = reach.nlri.map(|(id, nlri)| (reach.family, id, nlri.to_owned())).collect();
         assert_eq!(heard.announced, wanted, "announcements read back");
-        heard.attrs.iter().for_each(|again| assert_eq!(*again, attrs, "attributes read back"));
+        // AS4_PATH has no confederation segments, so on a two-octet session their place in the path is lost (RFC 6793 section 3).
+        let lossy = ctx.asn_width == AsnWidth::Two && attrs.as_path().segments().any(|s| s.kind.is_confed());
+        heard.attrs.iter().for_each(|again| assert!(lossy || *again == attrs, "{again:?} was {attrs:?}"));
     }
 }
 

@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn vxlan_octets_stand_as_in_the_rfc() {
-        let vxlan = Vxlan { vni: Some(0x0102_03), mac: Some(MacAddr([2, 0, 0, 0, 0, 1])) };
+        let vxlan = Vxlan { vni: Some(0x0001_0203), mac: Some(MacAddr([2, 0, 0, 0, 0, 1])) };
         assert_eq!(vxlan.to_octets(), [0xC0, 1, 2, 3, 2, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(Vxlan::default().to_octets(), [0; 12]);
         assert_eq!(Vxlan::from_octets(&[0x80, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]), None);
