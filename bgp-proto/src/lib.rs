@@ -50,5 +50,5 @@ pub use open::Open;
 pub use prefix::{Prefix, Version};
 pub use refresh::{RefreshKind, RouteRefresh};
 pub use text::ParseError;
-pub use update::{Reach, Reaches, Unreach, Unreaches, Update, Verdict};
+pub use update::{Reach, Reaches, Skim, Unreach, Unreaches, Update, Verdict};
 pub use writer::HEADER_OCTETS;

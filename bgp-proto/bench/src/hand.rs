@@ -1,16 +1,17 @@
 //! The limit: the same octets walked by hand. The header is recognised and bounds are checked, nothing else: no flags are
-//! looked at, no value is judged, no second copy noticed, nothing is kept.
+//! looked at, no value is judged, no second copy noticed, nothing is kept. [`checked`](super::hand_checked) also does what
+//! RFC 7606 demands of a receiver.
 
 use crate::{Encode, Sum};
 use bytes::BytesMut;
 
 #[inline]
-fn number(octets: &[u8]) -> u64 {
+pub(crate) fn number(octets: &[u8]) -> u64 {
     octets.iter().fold(0, |n, octet| n << 8 | u64::from(*octet))
 }
 
 #[inline]
-fn u32_at(octets: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u32_at(octets: &[u8], at: usize) -> Option<u64> {
     Some(u64::from(u32::from_be_bytes(octets.get(at..at + 4)?.try_into().ok()?)))
 }
 
@@ -76,7 +77,7 @@ pub fn nlri(message: &[u8]) -> Option<Sum> {
 }
 
 #[inline]
-fn sections(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(crate) fn sections(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (header, body) = message.split_first_chunk::<19>()?;
     let [marker @ .., high, low, 2] = header else { return None };
     if marker != &[0xFF; 16] {
@@ -106,7 +107,7 @@ fn path(mut value: &[u8], four: bool, sum: &mut Sum) -> Option<()> {
 
 /// Four octets are read at once where there are four, and what is not the prefix's is masked off; likewise sixteen.
 #[inline]
-fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
+pub(crate) fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
     while let [bits, rest @ ..] = nlri {
         let n = usize::from(bits.div_ceil(8));
         let address = match rest.first_chunk::<4>() {
@@ -124,7 +125,7 @@ fn prefixes(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
 }
 
 #[inline]
-fn prefixes_v6(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
+pub(crate) fn prefixes_v6(mut nlri: &[u8], sum: &mut Sum) -> Option<()> {
     while let [bits, rest @ ..] = nlri {
         let n = usize::from(bits.div_ceil(8));
         let address = match rest.first_chunk::<16>() {

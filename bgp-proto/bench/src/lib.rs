@@ -6,6 +6,7 @@
 
 pub mod corpora;
 mod hand;
+mod hand_checked;
 mod others;
 mod ours;
 
@@ -65,7 +66,7 @@ pub struct Codec {
     pub prepare: Option<fn(&[u8], bool) -> Option<Encode>>,
 }
 
-/// By hand first, then this crate, then the others.
+/// By hand first, in two ways, then this crate, then the others.
 pub fn codecs() -> Vec<Codec> {
     let mut codecs = vec![
         Codec {
@@ -73,6 +74,12 @@ pub fn codecs() -> Vec<Codec> {
             full: hand::full,
             nlri: Some(|message, _| hand::nlri(message)),
             prepare: Some(hand::prepare),
+        },
+        Codec {
+            name: "by hand, with the checks of RFC 7606",
+            full: hand_checked::full,
+            nlri: None,
+            prepare: None,
         },
         Codec { name: "bgp-proto", full: ours::full, nlri: Some(ours::nlri), prepare: Some(ours::prepare) },
     ];

@@ -47,17 +47,17 @@ pub fn full(message: &[u8], four: bool) -> Option<Sum> {
     Some(sum)
 }
 
-/// Frames, checks, and walks the prefixes.
+/// Frames, and walks the prefixes past unread attributes.
 pub fn nlri(message: &[u8], four: bool) -> Option<Sum> {
     let ctx = context(four);
     let mut sum = Sum::default();
     let frame = Frame::first(message, ctx).ok()??;
-    let update = Update::decode(frame.body(), ctx).ok()?;
-    for unreach in update.unreach() {
-        unreach.nlri.prefixes().for_each(|(_, prefix)| sum.prefix(prefix.bits(), prefix.len()));
+    let skim = Skim::new(frame.body(), ctx)?;
+    for (_, nlri) in skim.unreach() {
+        nlri.prefixes().for_each(|(_, prefix)| sum.prefix(prefix.bits(), prefix.len()));
     }
-    for reach in update.reach() {
-        reach.nlri.prefixes().for_each(|(_, prefix)| sum.prefix(prefix.bits(), prefix.len()));
+    for (_, nlri) in skim.reach() {
+        nlri.prefixes().for_each(|(_, prefix)| sum.prefix(prefix.bits(), prefix.len()));
     }
     Some(sum)
 }

@@ -10,6 +10,7 @@
 //! [`Update::attr_set`]. An NLRI in both is announced, since reach is handled last (RFC 4271 section 4.3).
 
 mod mp;
+mod skim;
 mod walk;
 
 use crate::attr::check::definition_in;
@@ -22,6 +23,7 @@ use crate::iana::AttrCode;
 use crate::nlri::NlriIter;
 use core::fmt;
 use core::net::Ipv4Addr;
+pub use skim::Skim;
 use walk::{CodeSet, Draft, FaultLog, Found, Sections};
 
 /// What is to be done with the routes that an UPDATE announces.
@@ -40,7 +42,7 @@ pub enum Verdict {
 pub struct Update<'a> {
     sections: Sections<'a>,
     ctx: WireContext,
-    found: Found,
+    found: Found<'a>,
     worst: Option<Remedy>,
 }
 
@@ -149,12 +151,12 @@ impl<'a> Update<'a> {
 
     #[inline(always)]
     fn number(&self, code: AttrCode) -> Option<u32> {
-        self.value(code).and_then(crate::attr::number)
+        self.found.number(self.sections.attrs, code)
     }
 
     #[inline(always)]
     fn origin_octet(&self) -> Option<u8> {
-        self.value(AttrCode::ORIGIN)?.first().copied()
+        self.found.origin()
     }
 
     #[inline]

@@ -31,7 +31,7 @@ impl Log for () {
 pub(super) struct Draft<'a, 'c> {
     pub(super) sections: Sections<'a>,
     ctx: &'c WireContext,
-    pub(super) found: Found,
+    pub(super) found: Found<'a>,
     pub(super) worst: Option<Remedy>,
     /// Codes below 64 that were met, whatever became of them.
     seen: u64,
@@ -96,7 +96,7 @@ impl<'a, 'c> Draft<'a, 'c> {
         let value = self.found.value(self.sections.attrs, CODE).unwrap_or(&[]);
         match mp::judge_reach(value, self.ctx) {
             MpVerdict::Sound => {}
-            MpVerdict::Unread => self.found = self.found.without(CODE),
+            MpVerdict::Unread => self.found = self.found.without_mp_reach(),
             MpVerdict::NoHost => {
                 self.worst = Some(Remedy::Withdraw);
                 log.add(Fault::new(Cause::NextHop, CODE, Remedy::Withdraw));
@@ -145,8 +145,8 @@ impl<'a, 'c> Draft<'a, 'c> {
 
 /// What the walk over the attributes yields.
 #[derive(Clone, Copy)]
-struct Walked {
-    found: Found,
+struct Walked<'a> {
+    found: Found<'a>,
     /// Codes below 64 that were met.
     seen: u64,
     /// Those of them that are not to be read.
@@ -158,7 +158,7 @@ struct Walked {
 /// a run in that order is taken: each code is looked for once, a few comparisons with constants tell a sound attribute,
 /// and none can be a second copy. Whatever is left, in whatever order, is judged one by one.
 #[inline(always)]
-fn walk(block: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, Reset> {
+fn walk<'a>(block: &'a [u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked<'a>, Reset> {
     let mut walked = Walked { found: Found::default(), seen: 0, dropped: 0, worst: None };
     let mut rest = block;
     walked.take::<14>(&mut rest, ctx);
@@ -172,6 +172,10 @@ fn walk(block: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, R
     walked.take_short::<8>(&mut rest, ctx);
     walked.take_number::<9>(&mut rest, ctx);
     walked.take_short::<10>(&mut rest, ctx);
+    if rest.is_empty() {
+        walked.found.kept = walked.seen;
+        return Ok(walked);
+    }
     if walked.seen & bit(AttrCode::MP_REACH_NLRI) == 0 {
         walked.take::<14>(&mut rest, ctx);
     }
@@ -187,11 +191,11 @@ fn walk(block: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, R
     Ok(walked)
 }
 
-impl Walked {
+impl<'a> Walked<'a> {
     /// Takes the first attribute of the rest if it has this code and nothing is wrong with it. The code is a constant so that
     /// the checks fold.
     #[inline(always)]
-    fn take<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+    fn take<const CODE: u8>(&mut self, rest: &mut &'a [u8], ctx: &WireContext) {
         let code = AttrCode(CODE);
         let mut attrs = RawAttrs::new(rest);
         if rest.get(1) != Some(&CODE) {
@@ -203,14 +207,14 @@ impl Walked {
             && !is_out_of_place(code, ctx);
         if sound {
             self.seen |= bit(code);
-            self.found = self.found.with(code, attr.value.len(), attrs.rest());
+            self.found.note(code, attr.value);
             *rest = attrs.rest();
         }
     }
 
     /// As [`Walked::take`] for codes that nobody gives an extended length without need.
     #[inline(always)]
-    fn take_short<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+    fn take_short<const CODE: u8>(&mut self, rest: &mut &'a [u8], ctx: &WireContext) {
         let code = AttrCode(CODE);
         let [flags, number, len, tail @ ..] = *rest else { return };
         if *number != CODE {
@@ -222,14 +226,14 @@ impl Walked {
             flags & 0xD0 == class.0 && value_fault(code, value, ctx).is_none() && !is_out_of_place(code, ctx);
         if sound {
             self.seen |= bit(code);
-            self.found = self.found.with(code, value.len(), tail);
+            self.found.note(code, value);
             *rest = tail;
         }
     }
 
     /// As [`Walked::take`] for a value of four octets with a short length, the whole header in one comparison.
     #[inline(always)]
-    fn take_number<const CODE: u8>(&mut self, rest: &mut &[u8], ctx: &WireContext) {
+    fn take_number<const CODE: u8>(&mut self, rest: &mut &'a [u8], ctx: &WireContext) {
         let code = AttrCode(CODE);
         let Some((octets, tail)) = rest.split_first_chunk::<7>() else { return };
         let [flags, number, len, value @ ..] = octets;
@@ -239,26 +243,31 @@ impl Walked {
             && !is_out_of_place(code, ctx);
         if sound {
             self.seen |= bit(code);
-            self.found = self.found.with(code, 4, tail);
+            self.found.note_number(code, u32::from_be_bytes(*value));
             *rest = tail;
         }
     }
 
     /// As [`Walked::take_number`] for ORIGIN.
     #[inline(always)]
-    fn take_origin(&mut self, rest: &mut &[u8]) {
+    fn take_origin(&mut self, rest: &mut &'a [u8]) {
         const CODE: AttrCode = AttrCode::ORIGIN;
         let Some((octets, tail)) = rest.split_first_chunk::<4>() else { return };
         if is_header(*octets, [Flags::WELL_KNOWN.0, CODE.0, 1]) && octets[3] <= 2 {
             self.seen |= bit(CODE);
-            self.found = self.found.with(CODE, 1, tail);
+            self.found.origin = octets[3];
             *rest = tail;
         }
     }
 
     /// Judges what the run in order left over. By value: a reference would pin the run's state to memory.
     #[inline(never)]
-    fn judge_rest(mut self, rest: &[u8], ctx: &WireContext, log: &mut impl Log) -> Result<Walked, Reset> {
+    fn judge_rest(
+        mut self,
+        rest: &'a [u8],
+        ctx: &WireContext,
+        log: &mut impl Log,
+    ) -> Result<Walked<'a>, Reset> {
         let mut above = CodeSet::default();
         let mut attrs = RawAttrs::new(rest);
         loop {
@@ -267,7 +276,7 @@ impl Walked {
             let judged = judge(start, self.seen, &mut above, ctx, log)?;
             self.worst = self.worst.max(judged.remedy);
             if judged.keep {
-                self.found = self.found.with(attr.code, attr.value.len(), attrs.rest());
+                self.found.note(attr.code, attr.value);
             } else if self.seen & bit(attr.code) == 0 {
                 self.dropped |= bit(attr.code);
             }
@@ -316,105 +325,103 @@ const fn bit(code: AttrCode) -> u64 {
     if code.0 < 64 { 1 << code.0 } else { 0 }
 }
 
-/// The recognised attributes, and where in the block the values of the common ones lie: of fixed lengths how much follows
-/// them, sixteen bits each; of others that and the length, thirty-two. Whole words, so that the walk can keep them in registers and a copy
-/// never waits for a narrower store.
+/// The recognised attributes, and the values of the common ones: numbers as numbers, the others as they lie in the block. So a
+/// reader of the update loads two words, and checks no bounds a second time.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     kept: u64,
-    /// ORIGIN, NEXT_HOP, MULTI_EXIT_DISC, LOCAL_PREF.
-    numbers: u64,
-    /// ORIGINATOR_ID, nothing, CLUSTER_LIST.
-    reflection: u64,
-    /// AS_PATH, COMMUNITIES.
-    path: u64,
-    /// MP_REACH_NLRI, MP_UNREACH_NLRI.
-    nlri: u64,
-    /// Extended communities, large communities.
-    tags: u64,
+    origin: u8,
+    next_hop: u32,
+    med: u32,
+    local_pref: u32,
+    originator_id: u32,
+    as_path: Option<&'a [u8]>,
+    communities: Option<&'a [u8]>,
+    cluster_list: Option<&'a [u8]>,
+    mp_reach: Option<&'a [u8]>,
+    mp_unreach: Option<&'a [u8]>,
+    ext_communities: Option<&'a [u8]>,
+    large_communities: Option<&'a [u8]>,
 }
 
-/// Where [`Found`] keeps a value's place.
-enum Slot {
-    /// Shift of what follows; the length is fixed.
-    Fixed(u32, usize),
-    /// Shift of what follows; the length is above it.
-    Sized(u32),
-    /// Nowhere: it is searched for.
-    None,
-}
-
-impl Found {
+impl<'a> Found<'a> {
     #[inline(always)]
-    pub(super) const fn has(self, code: AttrCode) -> bool {
+    pub(super) const fn has(&self, code: AttrCode) -> bool {
         self.kept & bit(code) != 0
     }
 
-    /// With the place of a value of so many octets, the last before the tail of the block.
+    /// Notes the value of an attribute, if it is one of the common ones.
     #[inline(always)]
-    fn with(self, code: AttrCode, len: usize, tail: &[u8]) -> Found {
-        let mut found = self;
-        let place = match Self::slot(code) {
-            Slot::Fixed(shift, _) => (tail.len() as u64) << shift,
-            Slot::Sized(shift) => (tail.len() as u64 | (len as u64) << 16) << shift,
-            Slot::None => return found,
-        };
-        *found.word_mut(code) |= place;
-        found
-    }
-
-    #[inline(always)]
-    const fn without(self, code: AttrCode) -> Found {
-        Found { kept: self.kept & !bit(code), ..self }
-    }
-
-    /// The value of an attribute in the block.
-    #[inline(always)]
-    pub(super) fn value(mut self, block: &[u8], code: AttrCode) -> Option<&[u8]> {
-        if !self.has(code) {
-            return None;
-        }
-        let word = *self.word_mut(code);
-        let (tail, len) = match Self::slot(code) {
-            Slot::Fixed(shift, len) => (word >> shift & 0xFFFF, len),
-            Slot::Sized(shift) => (word >> shift & 0xFFFF, (word >> (shift + 16) & 0xFFFF) as usize),
-            Slot::None => return search(block, code),
-        };
-        let end = block.len().checked_sub(tail as usize)?;
-        block.get(end.checked_sub(len)?..end)
-    }
-
-    #[inline(always)]
-    const fn slot(code: AttrCode) -> Slot {
+    fn note(&mut self, code: AttrCode, value: &'a [u8]) {
         match code {
-            AttrCode::ORIGIN => Slot::Fixed(0, 1),
-            AttrCode::NEXT_HOP => Slot::Fixed(16, 4),
-            AttrCode::MED => Slot::Fixed(32, 4),
-            AttrCode::LOCAL_PREF => Slot::Fixed(48, 4),
-            AttrCode::ORIGINATOR_ID => Slot::Fixed(0, 4),
-            AttrCode::AS_PATH | AttrCode::MP_REACH_NLRI | AttrCode::EXT_COMMUNITIES => Slot::Sized(0),
-            AttrCode::COMMUNITIES
-            | AttrCode::MP_UNREACH_NLRI
-            | AttrCode::LARGE_COMMUNITIES
-            | AttrCode::CLUSTER_LIST => Slot::Sized(32),
-            _ => Slot::None,
+            AttrCode::ORIGIN => self.origin = value.first().copied().unwrap_or(0),
+            AttrCode::NEXT_HOP | AttrCode::MED | AttrCode::LOCAL_PREF | AttrCode::ORIGINATOR_ID => {
+                self.note_number(code, crate::attr::number(value).unwrap_or(0));
+            }
+            AttrCode::AS_PATH => self.as_path = Some(value),
+            AttrCode::COMMUNITIES => self.communities = Some(value),
+            AttrCode::CLUSTER_LIST => self.cluster_list = Some(value),
+            AttrCode::MP_REACH_NLRI => self.mp_reach = Some(value),
+            AttrCode::MP_UNREACH_NLRI => self.mp_unreach = Some(value),
+            AttrCode::EXT_COMMUNITIES => self.ext_communities = Some(value),
+            AttrCode::LARGE_COMMUNITIES => self.large_communities = Some(value),
+            _ => {}
         }
     }
 
     #[inline(always)]
-    const fn word_mut(&mut self, code: AttrCode) -> &mut u64 {
+    const fn note_number(&mut self, code: AttrCode, number: u32) {
         match code {
-            AttrCode::ORIGINATOR_ID | AttrCode::CLUSTER_LIST => &mut self.reflection,
-            AttrCode::AS_PATH | AttrCode::COMMUNITIES => &mut self.path,
-            AttrCode::MP_REACH_NLRI | AttrCode::MP_UNREACH_NLRI => &mut self.nlri,
-            AttrCode::EXT_COMMUNITIES | AttrCode::LARGE_COMMUNITIES => &mut self.tags,
-            _ => &mut self.numbers,
+            AttrCode::NEXT_HOP => self.next_hop = number,
+            AttrCode::MED => self.med = number,
+            AttrCode::LOCAL_PREF => self.local_pref = number,
+            AttrCode::ORIGINATOR_ID => self.originator_id = number,
+            _ => {}
+        }
+    }
+
+    /// Without MP_REACH_NLRI, which is not to be read.
+    #[inline(always)]
+    const fn without_mp_reach(self) -> Found<'a> {
+        Found { kept: self.kept & !bit(AttrCode::MP_REACH_NLRI), mp_reach: None, ..self }
+    }
+
+    #[inline(always)]
+    pub(super) const fn origin(&self) -> Option<u8> {
+        if self.has(AttrCode::ORIGIN) { Some(self.origin) } else { None }
+    }
+
+    /// The value of an attribute of the block as a number.
+    #[inline(always)]
+    pub(super) fn number(&self, block: &'a [u8], code: AttrCode) -> Option<u32> {
+        let number = match code {
+            AttrCode::NEXT_HOP => self.next_hop,
+            AttrCode::MED => self.med,
+            AttrCode::LOCAL_PREF => self.local_pref,
+            AttrCode::ORIGINATOR_ID => self.originator_id,
+            _ => return self.value(block, code).and_then(crate::attr::number),
+        };
+        self.has(code).then_some(number)
+    }
+
+    /// The value of an attribute of the block.
+    #[inline(always)]
+    pub(super) fn value(&self, block: &'a [u8], code: AttrCode) -> Option<&'a [u8]> {
+        match code {
+            AttrCode::AS_PATH => self.as_path,
+            AttrCode::COMMUNITIES => self.communities,
+            AttrCode::CLUSTER_LIST => self.cluster_list,
+            AttrCode::MP_REACH_NLRI => self.mp_reach,
+            AttrCode::MP_UNREACH_NLRI => self.mp_unreach,
+            AttrCode::EXT_COMMUNITIES => self.ext_communities,
+            AttrCode::LARGE_COMMUNITIES => self.large_communities,
+            _ if self.has(code) => search(block, code),
+            _ => None,
         }
     }
 }
 
 /// The value of an uncommon attribute.
-#[cold]
 #[inline(never)]
 fn search(block: &[u8], code: AttrCode) -> Option<&[u8]> {
     RawAttrs::new(block).find(|attr| attr.code == code).map(|attr| attr.value)
