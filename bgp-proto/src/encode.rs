@@ -81,6 +81,7 @@ impl AttrBlock {
 
     /// Appends as many UPDATEs as it takes to announce these NLRI, and returns how many. If one does not fit in a message
     /// of its own, nothing is appended.
+    #[inline(always)]
     pub fn encode_updates<N: AsNlri>(
         &self,
         nlri: impl IntoIterator<Item = (PathId, N)>,

@@ -50,14 +50,25 @@ pub fn header(stream: &[u8], ctx: &WireContext) -> Result<Option<Header>, Reset>
     };
     let [marker @ .., high, low, kind] = header;
     let len = u16::from_be_bytes([*high, *low]);
-    if let Some(kind) = MessageKind::from_octet(*kind)
-        && marker == &[0xFF; 16]
+    // Nearly all messages are UPDATEs.
+    let is_sound_update = *kind == MessageKind::Update as u8 && len >= 23;
+    if is_sound_update && marker == &[0xFF; 16] && usize::from(len) <= ctx.message_max.octets() {
+        return Ok(Some(Header { kind: MessageKind::Update, len: usize::from(len) }));
+    }
+    another(marker == &[0xFF; 16], len, *kind, ctx).map(Some)
+}
+
+/// Judges the header of a message that is no UPDATE or no sound one.
+#[inline(never)]
+fn another(is_synchronized: bool, len: u16, kind: u8, ctx: &WireContext) -> Result<Header, Reset> {
+    if let Some(kind) = MessageKind::from_octet(kind)
+        && is_synchronized
         && in_bounds(len, ctx)
         && is_allowed(kind, len)
     {
-        return Ok(Some(Header { kind, len: usize::from(len) }));
+        return Ok(Header { kind, len: usize::from(len) });
     }
-    Err(refuse(marker == &[0xFF; 16], len, *kind, ctx))
+    Err(refuse(is_synchronized, len, kind, ctx))
 }
 
 /// What is wrong with a header, in the order in which it is read.
@@ -92,14 +103,12 @@ fn partial(stream: &[u8], ctx: &WireContext) -> Result<(), Reset> {
     }
 }
 
-#[inline(always)]
 fn in_bounds(len: u16, ctx: &WireContext) -> bool {
     usize::from(len) >= HEADER_OCTETS && usize::from(len) <= ctx.message_max.octets()
 }
 
 /// Lengths by type: RFC 4271 section 6.1, RFC 8654 section 4. A short ROUTE-REFRESH is left to its decoder, because the
 /// answer depends on its body (RFC 7313 section 5).
-#[inline(always)]
 fn is_allowed(kind: MessageKind, len: u16) -> bool {
     const STANDARD: u16 = MessageMax::Standard.octets() as u16;
     let (min, max) = match kind {

@@ -236,9 +236,10 @@ impl<'a> Walked<'a> {
     fn take_number<const CODE: u8>(&mut self, rest: &mut &'a [u8], ctx: &WireContext) {
         let code = AttrCode(CODE);
         let Some((octets, tail)) = rest.split_first_chunk::<7>() else { return };
-        let [flags, number, len, value @ ..] = octets;
+        let [header @ .., _, _, _] = octets;
+        let [_, _, _, value @ ..] = octets;
         let class = definition_in(code, ctx).unwrap_or_default();
-        let sound = is_header([*flags, *number, *len, value[0]], [class.0, CODE, 4])
+        let sound = is_header(u32::from_le_bytes(*header), [class.0, CODE, 4])
             && value_fault(code, value, ctx).is_none()
             && !is_out_of_place(code, ctx);
         if sound {
@@ -253,9 +254,11 @@ impl<'a> Walked<'a> {
     fn take_origin(&mut self, rest: &mut &'a [u8]) {
         const CODE: AttrCode = AttrCode::ORIGIN;
         let Some((octets, tail)) = rest.split_first_chunk::<4>() else { return };
-        if is_header(*octets, [Flags::WELL_KNOWN.0, CODE.0, 1]) && octets[3] <= 2 {
+        let word = u32::from_le_bytes(*octets);
+        let origin = (word >> 24) as u8;
+        if is_header(word, [Flags::WELL_KNOWN.0, CODE.0, 1]) && origin <= 2 {
             self.seen |= bit(CODE);
-            self.found.origin = octets[3];
+            self.found.origin = origin;
             *rest = tail;
         }
     }
@@ -289,12 +292,12 @@ impl<'a> Walked<'a> {
     }
 }
 
-/// Whether the first three octets are these flags, code and length, the meaningless flag bits apart. The fourth octet makes
-/// it one word.
+/// Whether the first three of four octets, the first lowest, are these flags, code and length, the meaningless flag bits apart.
+/// The fourth makes it one word.
 #[inline(always)]
-const fn is_header(octets: [u8; 4], [flags, code, len]: [u8; 3]) -> bool {
-    const MASK: u32 = u32::from_ne_bytes([0xF0, 0xFF, 0xFF, 0]);
-    u32::from_ne_bytes(octets) & MASK == u32::from_ne_bytes([flags, code, len, 0])
+const fn is_header(octets: u32, [flags, code, len]: [u8; 3]) -> bool {
+    const MASK: u32 = u32::from_le_bytes([0xF0, 0xFF, 0xFF, 0]);
+    octets & MASK == u32::from_le_bytes([flags, code, len, 0])
 }
 
 /// The three fields of an UPDATE.
