@@ -3,13 +3,18 @@
 //! Type and subtype say what the rest means. Those that operators write have a text form of their own; all others are
 //! written as their octets, so that each has exactly one text and reads back from it.
 
-use super::list::{Item, sealed::Sealed};
+use super::list::{Item, List, sealed::Sealed};
 use super::tunnel::{MacAddr, TunnelType};
 use crate::id::Asn;
 use crate::text::ParseError;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
+
+/// Extended communities (RFC 4360).
+pub type ExtCommunities<'a> = List<'a, ExtCommunity>;
+/// Extended communities with an IPv6 address (RFC 5701).
+pub type Ipv6ExtCommunities<'a> = List<'a, Ipv6ExtCommunity>;
 
 /// An extended community (RFC 4360). Text form: `rt:65001:100`, `ro:10.0.0.1:100`, `rt:70000L:1`, `encapsulation:8`,
 /// `color:7`, `router-mac:02:00:00:00:00:01`, otherwise the octets in hexadecimal.

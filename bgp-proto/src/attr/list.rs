@@ -3,7 +3,6 @@
 //! A [`List`] is a view over the attribute's octets; its items are read when asked for. The four kinds of community
 //! differ in size and text form only; the extended ones, which have many text forms, stand in a file of their own.
 
-use super::ext_community::{ExtCommunity, Ipv6ExtCommunity};
 use crate::id::ClusterId;
 use crate::text::ParseError;
 use core::fmt;
@@ -12,10 +11,6 @@ use core::str::FromStr;
 
 /// COMMUNITIES (RFC 1997).
 pub type Communities<'a> = List<'a, Community>;
-/// Extended communities (RFC 4360).
-pub type ExtCommunities<'a> = List<'a, ExtCommunity>;
-/// Extended communities with an IPv6 address (RFC 5701).
-pub type Ipv6ExtCommunities<'a> = List<'a, Ipv6ExtCommunity>;
 /// Large communities (RFC 8092).
 pub type LargeCommunities<'a> = List<'a, LargeCommunity>;
 /// CLUSTER_LIST (RFC 4456), the latest reflector first.

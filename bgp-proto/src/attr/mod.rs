@@ -20,11 +20,8 @@ mod tunnel;
 pub use as_path::{AsPath, Asns, PathAsns, Segment, SegmentKind, Segments};
 pub use build::AttrSetBuilder;
 pub(crate) use build::{header as attr_header, is_outside_sets};
-pub use ext_community::{ExtCommunity, Ipv6ExtCommunity};
-pub use list::{
-    ClusterList, Communities, Community, ExtCommunities, Ipv6ExtCommunities, Item, LargeCommunities,
-    LargeCommunity, List, ListIter,
-};
+pub use ext_community::{ExtCommunities, ExtCommunity, Ipv6ExtCommunities, Ipv6ExtCommunity};
+pub use list::{ClusterList, Communities, Community, Item, LargeCommunities, LargeCommunity, List, ListIter};
 pub(crate) use next_hop::is_hop_len;
 pub use next_hop::{HopOctets, NextHop};
 pub use services::{CustomerAttrs, PmsiTunnel, PrefixSid};

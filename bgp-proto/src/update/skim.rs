@@ -43,7 +43,7 @@ impl<'a> Skim<'a> {
             add_path: ctx.add_path.contains(Family::IPV4_UNICAST),
         };
         let mut attrs = RawAttrs::new(attrs);
-        while let Some(attr) = attrs.next() {
+        for attr in attrs.by_ref() {
             match attr.code {
                 AttrCode::MP_REACH_NLRI => {
                     let (family, _, nlri) = mp::reach(attr.value)?;
