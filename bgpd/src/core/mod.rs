@@ -113,6 +113,8 @@ pub struct Core {
     log: log::Handle,
     tidy_at: Option<Instant>,
     pace: Pace,
+    /// The node's addresses, and when the kernel said them.
+    addresses: Option<(Instant, Vec<fib::NodeAddress>)>,
     clock: Clock,
 }
 
@@ -148,6 +150,7 @@ impl Core {
             verdicts: kernel::Verdicts::default(),
             log,
             tidy_at: None,
+            addresses: None,
             pace: Pace::default(),
             clock,
             desired,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bgp_proto::{Family, FamilySet};
 use reflector::events::Negotiated;
@@ -25,6 +26,9 @@ use crate::net::{self, Attached, PeerHandle};
 
 /// Peers beyond which nobody is let in through a listen range.
 const PEERS_MAX: usize = 20_000;
+
+/// How long the node's addresses are taken to be what the kernel said.
+const ADDRESSES_KEPT: Duration = Duration::from_secs(1);
 
 /// A peer.
 pub(super) struct Peer {
@@ -201,17 +205,17 @@ impl Core {
 
     /// This node's addresses as next hops on a session: the session's own, and for the other family one of the same
     /// interface.
-    fn own_addrs(&self, local: IpAddr, families: FamilySet) -> OwnAddrs {
+    fn own_addrs(&mut self, local: IpAddr, families: FamilySet) -> OwnAddrs {
         let mut own = OwnAddrs::default();
         match local {
             IpAddr::V4(addr) => own.v4 = Some(addr),
             IpAddr::V6(addr) => own.v6 = Some(addr),
         }
         let other = if local.is_ipv4() { Family::IPV6_UNICAST } else { Family::IPV4_UNICAST };
-        if !families.contains(other) || self.desired.originate.is_empty() {
+        if !families.contains(other) {
             return own;
         }
-        match beside(local) {
+        match self.beside(local) {
             Ok(Some(IpAddr::V4(addr))) => own.v4 = Some(addr),
             Ok(Some(IpAddr::V6(addr))) => own.v6 = Some(addr),
             Ok(None) => {
@@ -220,6 +224,23 @@ impl Core {
             Err(error) => warn!(%local, %error, "cannot ask the kernel for this node's addresses"),
         }
         own
+    }
+
+    /// The first address of the other family on the interface that has `local`. The kernel is asked once for all
+    /// sessions that come up together.
+    fn beside(&mut self, local: IpAddr) -> io::Result<Option<IpAddr>> {
+        let now = self.clock.now();
+        let all = match self.addresses.take().filter(|(asked, _)| now - *asked < ADDRESSES_KEPT) {
+            Some(known) => known,
+            None => (now, fib::node_addresses()?),
+        };
+        let (_, addresses) = self.addresses.insert(all);
+        let Some(interface) = addresses.iter().find(|a| a.addr == local).map(|a| a.ifindex) else {
+            return Ok(None);
+        };
+        let mut others =
+            addresses.iter().filter(|a| a.ifindex == interface && a.addr.is_ipv4() != local.is_ipv4());
+        Ok(others.next().map(|a| a.addr))
     }
 
     fn on_session(&mut self, id: PeerId, event: session::Event) {
@@ -374,12 +395,4 @@ impl Core {
         };
         self.peers.values().map(|peer| (peer.addr, stop(peer))).collect()
     }
-}
-
-/// The first address of the other family on the interface that has `local`.
-fn beside(local: IpAddr) -> io::Result<Option<IpAddr>> {
-    let all = fib::node_addresses()?;
-    let Some(interface) = all.iter().find(|a| a.addr == local).map(|a| a.ifindex) else { return Ok(None) };
-    let mut others = all.iter().filter(|a| a.ifindex == interface && a.addr.is_ipv4() != local.is_ipv4());
-    Ok(others.next().map(|a| a.addr))
 }

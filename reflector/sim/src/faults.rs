@@ -21,8 +21,23 @@ pub enum Fault {
     Crash(NodeId, Duration),
     /// A node loses power: nobody is told.
     PowerLoss(NodeId, Duration),
+    /// The connections between two nodes that exist now carry nothing any more, and nobody is told; new ones do.
+    Silence(NodeId, NodeId),
+    /// A node's process does not run for a while; its kernel does.
+    Freeze(NodeId, Duration),
     /// A node's process does not read from a peer for a while.
     Stall(NodeId, NodeId, Duration),
+    /// A node's process reads from a peer a few octets at a time for a while.
+    Slow(NodeId, NodeId, Duration),
+    /// Octets between two nodes take so different times for a while that what one connection carries overtakes what
+    /// another does.
+    Jitter(NodeId, NodeId, Duration),
+    /// All nodes crash together, and are back after a while, each after its own.
+    Blackout(Duration),
+    /// A node's policy for a peer lets nothing through in one direction for a while.
+    Policy(NodeId, NodeId, Door, Duration),
+    /// A node offers a peer another hold time, seconds.
+    HoldTime(NodeId, NodeId, u16),
     /// A session is stopped, and started again if the reason does not do that.
     Stop(NodeId, NodeId, Stop),
     /// A node asks a peer for all routes again.
@@ -33,14 +48,26 @@ pub enum Fault {
     Originate(NodeId, Prefix, u32),
 }
 
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// What comes in.
+    Import,
+    /// What goes out.
+    Export,
+}
+
 impl Fault {
     /// When a fault that began `at` is over.
     pub fn end(&self, at: Instant) -> Instant {
         match self {
             Fault::Block(_, _, span) | Fault::Isolate(_, span) | Fault::Stall(_, _, span) => at + *span,
-            Fault::Crash(_, span) | Fault::PowerLoss(_, span) => at + *span,
+            Fault::Slow(_, _, span) | Fault::Jitter(_, _, span) | Fault::Freeze(_, span) => at + *span,
+            Fault::Crash(_, span) | Fault::PowerLoss(_, span) | Fault::Blackout(span) => at + *span,
+            Fault::Policy(_, _, _, span) => at + *span,
             Fault::Stop(..) => at + Duration::from_secs(3),
-            Fault::Cut(..) | Fault::Refresh(..) | Fault::Retract(..) | Fault::Originate(..) => at,
+            Fault::Cut(..) | Fault::Silence(..) | Fault::HoldTime(..) => at,
+            Fault::Refresh(..) | Fault::Retract(..) | Fault::Originate(..) => at,
         }
     }
 }
@@ -54,6 +81,13 @@ impl fmt::Display for Fault {
             Fault::Crash(n, d) => write!(f, "{} crashes, back after {d:?}", n.0),
             Fault::PowerLoss(n, d) => write!(f, "{} loses power, back after {d:?}", n.0),
             Fault::Stall(a, b, d) => write!(f, "{} does not read from {} for {d:?}", a.0, b.0),
+            Fault::Silence(a, b) => write!(f, "connections between {} and {} go silent", a.0, b.0),
+            Fault::Freeze(n, d) => write!(f, "{} does not run for {d:?}", n.0),
+            Fault::Slow(a, b, d) => write!(f, "{} reads slowly from {} for {d:?}", a.0, b.0),
+            Fault::Jitter(a, b, d) => write!(f, "octets between {} and {} dawdle for {d:?}", a.0, b.0),
+            Fault::Blackout(d) => write!(f, "all crash, the last is back after {d:?}"),
+            Fault::Policy(a, b, door, d) => write!(f, "{} closes its {door:?} with {} for {d:?}", a.0, b.0),
+            Fault::HoldTime(a, b, secs) => write!(f, "{} offers {} a hold time of {secs} s", a.0, b.0),
             Fault::Stop(a, b, stop) => write!(f, "{} stops the session with {}: {stop:?}", a.0, b.0),
             Fault::Refresh(a, b) => write!(f, "{} asks {} for a refresh", a.0, b.0),
             Fault::Retract(n, p) => write!(f, "{} retracts {p}", n.0),
@@ -91,7 +125,7 @@ fn draw_one(topology: &Topology, random: &mut Random) -> Option<Fault> {
     } else {
         random.span(Duration::from_secs(1), FAULT_MAX)
     };
-    Some(match random.below(14) {
+    Some(match random.below(23) {
         0 | 1 => Fault::Cut(one, other),
         2 | 3 => Fault::Block(one, other, span),
         4 => Fault::Isolate(node, span),
@@ -100,7 +134,15 @@ fn draw_one(topology: &Topology, random: &mut Random) -> Option<Fault> {
         8 => Fault::Stall(one, other, span),
         9 => Fault::Stop(one, other, draw_stop(random)),
         10 | 11 => Fault::Refresh(one, other),
-        12 => {
+        12 => Fault::Silence(one, other),
+        13 => Fault::Freeze(node, span),
+        14 | 15 => Fault::Slow(one, other, span),
+        16 => Fault::Jitter(one, other, span),
+        17 if random.chance(20) => Fault::Blackout(span),
+        17 | 18 => Fault::Policy(one, other, Door::Import, span),
+        19 => Fault::Policy(one, other, Door::Export, span),
+        20 => Fault::HoldTime(one, other, random.between(3, 180) as u16),
+        21 => {
             let worker = *random.pick(&topology.of(Part::Worker))?;
             let own: Vec<Prefix> = topology.node(worker).originates.keys().copied().collect();
             Fault::Retract(worker, *random.pick(&own)?)

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::faults::Door;
 use crate::topology::{Node as Plan, NodeId, Part, Peering, Restarts, Topology};
 
 /// How long others keep a node's routes while it restarts.
@@ -74,6 +75,8 @@ pub struct Peer {
     pub node: NodeId,
     /// The session.
     pub session: Session,
+    /// What the table was told of it, when no fault has changed that.
+    pub config: PeerConfig,
     /// The epoch that is up, as the core knows it.
     pub epoch: Option<Epoch>,
     /// What the peer has told and not taken back, of the session that is up.
@@ -167,7 +170,7 @@ impl Process {
         config.timing.idle_hold_max = Duration::from_secs(20);
         config.timing.refresh_end = STALE_PATH_TIME;
         config.restart = (topology.restarts == Restarts::Graceful).then_some(Restart {
-            long_lived: None,
+            long_lived: topology.long_lived,
             restart_time: RESTART_TIME,
             families: FamilySet::UNICAST,
             forwarding: FamilySet::UNICAST,
@@ -178,27 +181,26 @@ impl Process {
         if phase == RestartPhase::Restarting {
             self.waits.insert(id, Wait::Up(now + PATIENCE));
         }
-        self.table.set_peer(
-            id,
-            PeerConfig {
-                entry: EntryId(id.0),
-                kind: own.kind,
-                import: PolicyChoice::Everything,
-                export: PolicyChoice::Everything,
-                next_hop: NextHopRule::Auto,
-                prefix_limit: None,
-                local_asn: us.asn,
-                role: None,
-                long_lived_unaware: LongLivedRule::Withheld,
-                own_as_max: 0,
-                stale_path_time: STALE_PATH_TIME,
-                paths_max: 1,
-            },
-        );
+        let table = PeerConfig {
+            entry: EntryId(id.0),
+            kind: own.kind,
+            import: PolicyChoice::Everything,
+            export: PolicyChoice::Everything,
+            next_hop: NextHopRule::Auto,
+            prefix_limit: None,
+            local_asn: us.asn,
+            role: None,
+            long_lived_unaware: LongLivedRule::Withheld,
+            own_as_max: 0,
+            stale_path_time: STALE_PATH_TIME,
+            paths_max: 1,
+        };
+        self.table.set_peer(id, table.clone());
         let seed = seed ^ (u64::from(own.node.0) << 32 | u64::from(other.node.0)).wrapping_mul(0x9E37_79B9);
         let peer = Peer {
             node: other.node,
             session: Session::new(id, config, seed),
+            config: table,
             epoch: None,
             heard: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -207,6 +209,19 @@ impl Process {
             mail_at: now,
         };
         self.peers.insert(id, peer);
+    }
+
+    /// Changes, or restores, what may pass between the node and a peer. Returns the feeds to hand over.
+    pub fn set_doors(&mut self, id: PeerId, closed: Option<Door>) -> Option<(Epoch, Vec<Feed>)> {
+        let peer = self.peers.get(&id)?;
+        let mut config = peer.config.clone();
+        match closed {
+            Some(Door::Import) => config.import = PolicyChoice::Nothing,
+            Some(Door::Export) => config.export = PolicyChoice::Nothing,
+            None => {}
+        }
+        let feeds = self.table.set_peer(id, config);
+        peer.epoch.map(|epoch| (epoch, feeds))
     }
 
     /// Originates a prefix.

@@ -8,6 +8,7 @@
 use bgp_proto::{Asn, ClusterId, Prefix, RouterId};
 use reflector::reflection::PeerKind;
 use reflector::session::Connect;
+use reflector::time::Duration;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,6 +18,8 @@ use crate::random::Random;
 pub const CLUSTER_ASN: Asn = Asn(64512);
 /// LOCAL_PREF of a block that one node originates.
 pub const USUAL_PREF: u32 = 100;
+/// How long stale routes are kept after the restart time, in runs that do.
+const LONG_LIVED: Duration = Duration::from_secs(60);
 /// A full mesh has this many nodes, at most.
 const MESH_MAX: usize = 14;
 
@@ -106,6 +109,8 @@ pub struct Topology {
     pub peerings: Vec<Peering>,
     /// Whether sessions survive restarts.
     pub restarts: Restarts,
+    /// How long stale routes are kept after the restart time (RFC 9494), if at all.
+    pub long_lived: Option<Duration>,
 }
 
 impl Topology {
@@ -113,7 +118,8 @@ impl Topology {
     pub fn draw(size: usize, random: &mut Random) -> Topology {
         let size = size.max(2);
         let restarts = if random.chance(50) { Restarts::Graceful } else { Restarts::Plain };
-        let mut topology = Topology { nodes: Vec::new(), peerings: Vec::new(), restarts };
+        let long_lived = random.chance(50).then_some(LONG_LIVED);
+        let mut topology = Topology { nodes: Vec::new(), peerings: Vec::new(), restarts, long_lived };
         let reflectors = if size <= MESH_MAX && random.chance(50) { 0 } else { random.between(2, 4) };
         let one_cluster = random.chance(30);
         for at in 0..size {

@@ -20,6 +20,8 @@ pub const WINDOW: usize = 64 * 1024;
 pub struct Conn {
     /// Who dialed, then who accepts.
     pub ends: [End; 2],
+    /// Whether it has gone silent: nothing that is sent over it arrives, not even its end.
+    pub is_silent: bool,
 }
 
 /// One end of a connection.
@@ -37,6 +39,8 @@ pub struct End {
     pub pipe: Pipe,
     /// Before this, the process does not read.
     pub idle_until: Instant,
+    /// Before this, it reads a few octets at a time.
+    pub slow_until: Instant,
 }
 
 /// Whether a process has an end of a connection.
@@ -128,8 +132,9 @@ impl Conn {
             presence,
             pipe: Pipe::default(),
             idle_until: Instant::EPOCH,
+            slow_until: Instant::EPOCH,
         };
-        Conn { ends: [end(dialer, Presence::Here), end(acceptor, Presence::Coming)] }
+        Conn { ends: [end(dialer, Presence::Here), end(acceptor, Presence::Coming)], is_silent: false }
     }
 
     /// Whether nobody has anything to do with it any more.

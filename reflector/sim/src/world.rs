@@ -19,6 +19,8 @@ use crate::topology::{NodeId, Restarts, Topology};
 use crate::trace::Trace;
 use crate::wire::{Conn, Fin, Pipe, Presence};
 
+mod trouble;
+
 /// Something that is to happen.
 #[derive(Debug)]
 enum Event {
@@ -44,6 +46,8 @@ enum Event {
     Boot(NodeId),
     /// A session that was shut down is started again.
     Start(NodeId, PeerId, u32),
+    /// A policy lets everything through again.
+    Reopen(NodeId, PeerId, u32),
 }
 
 /// The world.
@@ -72,6 +76,10 @@ pub struct World {
     of_node: Vec<BTreeSet<usize>>,
     faults: Vec<Fault>,
     blocked: BTreeMap<(NodeId, NodeId), Instant>,
+    /// Links on which octets dawdle, until when.
+    dawdling: BTreeMap<(NodeId, NodeId), Instant>,
+    /// Processes that do not run, until when.
+    frozen: BTreeMap<NodeId, Instant>,
     turning: BTreeSet<NodeId>,
     publishing: BTreeSet<NodeId>,
 }
@@ -147,6 +155,8 @@ impl World {
             conns: Vec::new(),
             faults: Vec::new(),
             blocked: BTreeMap::new(),
+            dawdling: BTreeMap::new(),
+            frozen: BTreeMap::new(),
             turning: BTreeSet::new(),
             publishing: BTreeSet::new(),
         };
@@ -200,6 +210,11 @@ impl World {
     }
 
     fn on(&mut self, event: Event) {
+        if let Some(thawed) = self.process_of(&event).and_then(|node| self.frozen.get(&node)).copied()
+            && thawed > self.now
+        {
+            return self.at(thawed, event);
+        }
         match event {
             Event::Wake(node, peer, life) if life == self.life(node) => self.wake(node, peer),
             Event::Connected(node, peer, life, attempt) if life == self.life(node) => {
@@ -216,13 +231,27 @@ impl World {
             Event::Unblocked => self.unblocked(),
             Event::Boot(node) => self.boot(node),
             Event::Start(node, peer, life) if life == self.life(node) => self.start(node, peer),
+            Event::Reopen(node, peer, life) if life == self.life(node) => self.set_doors(node, peer, None),
             // Of a process that is gone.
             Event::Wake(..)
             | Event::Connected(..)
             | Event::Turn(..)
             | Event::Mail(..)
             | Event::Views(..)
-            | Event::Start(..) => {}
+            | Event::Start(..)
+            | Event::Reopen(..) => {}
+        }
+    }
+
+    /// The node whose process must run for something to happen.
+    fn process_of(&self, event: &Event) -> Option<NodeId> {
+        match event {
+            Event::Wake(node, ..) | Event::Connected(node, ..) | Event::Turn(node, _) => Some(*node),
+            Event::Mail(node, ..) | Event::Views(node, _) => Some(*node),
+            Event::Start(node, ..) | Event::Reopen(node, ..) => Some(*node),
+            Event::Arrived(conn) => Some(self.conns[*conn].ends[1].node),
+            Event::Deliver(conn, end) => Some(self.conns[*conn].ends[*end].node),
+            Event::Fault(_) | Event::Unblocked | Event::Boot(_) => None,
         }
     }
 
@@ -367,9 +396,22 @@ impl World {
         let pipe = &mut self.conns[at].ends[end].pipe;
         if !pipe.is_scheduled {
             pipe.is_scheduled = true;
-            let delay = self.soon(2000);
+            let delay = self.latency(at, end);
             self.after(delay, Event::Deliver(at, end));
         }
+    }
+
+    /// How long the next octets towards an end take.
+    fn latency(&mut self, at: usize, end: usize) -> Duration {
+        let [one, other] = [0, 1].map(|end| self.conns[at].ends[end].node);
+        let key = (one.min(other), one.max(other));
+        if self.conns[at].ends[end].slow_until > self.now {
+            return Duration::from_millis(20) + self.soon(20_000);
+        }
+        if self.dawdling.get(&key).is_some_and(|until| *until > self.now) {
+            return self.soon(400_000);
+        }
+        self.soon(2000)
     }
 
     fn is_blocked(&self, one: NodeId, other: NodeId) -> bool {
@@ -453,6 +495,10 @@ impl World {
         let [from, to] = [&self.conns[at].ends[1 - end], &self.conns[at].ends[end]];
         let (sender, node, presence, idle_until) = (from.node, to.node, to.presence, to.idle_until);
         self.conns[at].ends[end].pipe.is_scheduled = false;
+        if self.conns[at].is_silent {
+            // Full pipes stay full: nothing is acknowledged either.
+            return;
+        }
         if self.is_blocked(sender, node) || presence == Presence::Coming {
             // Scheduled again when the link is open, or the connection accepted.
             return;
@@ -464,8 +510,11 @@ impl World {
             self.conns[at].ends[end].pipe.is_scheduled = true;
             return self.at(idle_until, Event::Deliver(at, end));
         }
-        let max =
-            if self.random.chance(20) { self.random.between(1, 40) } else { self.random.between(1, 32_768) };
+        let is_slow = self.conns[at].ends[end].slow_until > now;
+        let max = match self.random.chance(20) || is_slow {
+            true => self.random.between(1, 40),
+            false => self.random.between(1, 32_768),
+        };
         let pipe = &mut self.conns[at].ends[end].pipe;
         let octets = pipe.take(max);
         let fin = pipe.fin.filter(|_| pipe.is_empty());
@@ -523,11 +572,7 @@ impl World {
         }
         let deadline = process.deadline();
         for (peer, epoch, feeds) in turn.feeds {
-            let delay = self.soon(5000);
-            let Some(p) = self.peer(node, peer) else { continue };
-            p.mail_at = p.mail_at.max(now + delay);
-            let at = p.mail_at;
-            self.at(at, Event::Mail(node, life, peer, epoch, feeds));
+            self.post(node, life, peer, epoch, feeds);
         }
         for (peer, family) in turn.refreshes {
             if let Some(p) = self.peer(node, peer) {
@@ -557,6 +602,15 @@ impl World {
             self.turning.remove(&node);
             self.at(at, Event::Turn(node, life));
         }
+    }
+
+    /// Sends feeds to a session; they arrive a little later, in order.
+    fn post(&mut self, node: NodeId, life: u32, peer: PeerId, epoch: Epoch, feeds: Vec<Feed>) {
+        let at = self.now + self.soon(5000);
+        let Some(p) = self.peer(node, peer) else { return };
+        p.mail_at = p.mail_at.max(at);
+        let at = p.mail_at;
+        self.at(at, Event::Mail(node, life, peer, epoch, feeds));
     }
 
     fn mail(&mut self, node: NodeId, peer: PeerId, epoch: Epoch, feeds: Vec<Feed>) {
@@ -635,135 +689,9 @@ impl World {
         }
     }
 
-    fn fault(&mut self, index: usize) {
-        let fault = self.faults[index].clone();
-        let now = self.now;
-        self.trace.say(now, fault.to_string());
-        match fault {
-            Fault::Cut(one, other) => self.cut(one, other),
-            Fault::Block(one, other, span) => self.block(one, other, span),
-            Fault::Isolate(node, span) => {
-                let others: Vec<NodeId> = self.nodes.iter().map(|n| n.id).filter(|id| *id != node).collect();
-                for other in others {
-                    if self.topology.are_peers(node, other) {
-                        self.block(node, other, span);
-                    }
-                }
-            }
-            Fault::Crash(node, span) => self.crash(node, span, Some(Fin::Reset)),
-            Fault::PowerLoss(node, span) => self.crash(node, span, None),
-            Fault::Stall(reader, writer, span) => {
-                let until = now + span;
-                let ids: Vec<usize> = self.between(reader, writer);
-                for at in ids {
-                    for end in &mut self.conns[at].ends {
-                        if end.node == reader {
-                            end.idle_until = until;
-                        }
-                    }
-                }
-            }
-            Fault::Stop(node, other, stop) => {
-                let peer = peer_id(other);
-                if let Some(p) = self.peer(node, peer) {
-                    p.session.stop(&stop, now);
-                    self.pump(node, peer);
-                    let (delay, life) = (Duration::from_secs(3), self.life(node));
-                    self.after(delay, Event::Start(node, peer, life));
-                }
-            }
-            Fault::Refresh(node, other) => {
-                let peer = peer_id(other);
-                if let Some(p) = self.peer(node, peer) {
-                    for family in bgp_proto::FamilySet::UNICAST.iter() {
-                        p.session.request_refresh(family);
-                    }
-                    self.pump(node, peer);
-                }
-            }
-            Fault::Retract(node, prefix) => {
-                self.node(node).originates.remove(&prefix);
-                if let Some(process) = &mut self.node(node).process {
-                    process.table.retract(prefix, now);
-                    self.schedule_turn(node);
-                }
-            }
-            Fault::Originate(node, prefix, pref) => {
-                self.node(node).originates.insert(prefix, pref);
-                if let Some(process) = &mut self.node(node).process {
-                    process.originate(prefix, pref, now);
-                    self.schedule_turn(node);
-                }
-            }
-        }
-    }
-
     /// Octets on their way in one direction of a connection, at most.
     pub fn longest_pipe(&self) -> Option<usize> {
         let live = self.of_node.iter().flatten();
         live.flat_map(|at| &self.conns[*at].ends).map(|end| end.pipe.len()).max()
-    }
-
-    /// Connections between two nodes.
-    fn between(&self, one: NodeId, other: NodeId) -> Vec<usize> {
-        let of_one = self.of_node[usize::from(one.0)].iter().copied();
-        of_one.filter(|at| self.conns[*at].ends.iter().any(|end| end.node == other)).collect()
-    }
-
-    fn cut(&mut self, one: NodeId, other: NodeId) {
-        for at in self.between(one, other) {
-            for end in 0..2 {
-                self.conns[at].ends[end].pipe.reset();
-                self.schedule_delivery(at, end);
-            }
-        }
-    }
-
-    fn block(&mut self, one: NodeId, other: NodeId, span: Duration) {
-        let key = (one.min(other), one.max(other));
-        let until = self.now + span;
-        let blocked = self.blocked.entry(key).or_insert(until);
-        *blocked = until.max(*blocked);
-        self.at(until, Event::Unblocked);
-    }
-
-    /// Whatever was on its way over links that are open again goes on.
-    fn unblocked(&mut self) {
-        let now = self.now;
-        let open: Vec<(NodeId, NodeId)> =
-            self.blocked.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
-        for key in open {
-            self.blocked.remove(&key);
-            for at in self.between(key.0, key.1) {
-                for end in 0..2 {
-                    let pipe = &self.conns[at].ends[end].pipe;
-                    if !pipe.is_empty() || pipe.fin.is_some() {
-                        self.schedule_delivery(at, end);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A process ends. With a `fin` its kernel tells the peers; without, nobody does.
-    fn crash(&mut self, node: NodeId, span: Duration, fin: Option<Fin>) {
-        if self.node(node).process.take().is_none() {
-            return;
-        }
-        self.after(span, Event::Boot(node));
-        let ids: Vec<usize> = self.of_node[usize::from(node.0)].iter().copied().collect();
-        for at in ids {
-            for end in 0..2 {
-                if self.conns[at].ends[end].node != node {
-                    continue;
-                }
-                let other = &mut self.conns[at].ends[1 - end];
-                if fin.is_some() && other.presence == Presence::Here {
-                    other.pipe.reset();
-                    self.schedule_delivery(at, 1 - end);
-                }
-                self.leave(at, end);
-            }
-        }
     }
 }

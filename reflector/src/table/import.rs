@@ -244,8 +244,10 @@ fn check(peer: Option<&Peer>, attrs: &AttrSet, local: &Local) -> Result<(), Reje
     }
 }
 
+/// Link-local addresses mean nothing without an interface, and no session here is bound to one (RFC 2545 section 3).
 fn is_usable(addr: IpAddr) -> bool {
-    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback()
+    let is_link_local = matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback() && !is_link_local
 }
 
 /// A default route or a prefix of this node's own needs a rule that names it.
