@@ -26,7 +26,8 @@ pub(super) struct Outbound {
     cursor: Cursor,
     /// Messages that go before anything of the log, last one first.
     before: Vec<Bytes>,
-    /// What the run under way ends with; none when no run is.
+    run: Progress,
+    /// What the run under way ends with.
     marks: Marks,
     wish: Wish,
     /// Before this, no refresh is asked for.
@@ -42,6 +43,13 @@ struct Marks {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Due;
+
+/// Whether the cursor has been over the log since it was last granted a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    UnderWay,
+    Over,
+}
 
 /// Whether the peer asked for everything again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +74,7 @@ impl Outbound {
             view,
             cursor,
             before: prelude,
+            run: Progress::UnderWay,
             marks: Marks { end_of_rib: Some(Due), end_of_refresh: None },
             wish: Wish::None,
             not_before: Instant::EPOCH,
@@ -87,6 +96,7 @@ impl Outbound {
             self.view = feed.view;
         }
         self.wish = Wish::None;
+        self.run = Progress::UnderWay;
         if mode == RefreshMode::Enhanced {
             self.marks.end_of_refresh = Some(Due);
             self.before.insert(0, refresh(self.family, RefreshKind::Begin));
@@ -107,11 +117,11 @@ impl Outbound {
         self.family
     }
 
-    /// Takes a newer view of the group's log. While a run is under way one with the same end may be older than the
-    /// view that the run was granted on.
+    /// Takes a newer view of the group's log. While a run is under way, whatever mark it ends with, one with the same
+    /// end may be older than the view that the run was granted on, and hold what a later entry takes back.
     pub(super) fn publish(&mut self, group: GroupId, view: &Arc<LogView>) {
         let (held, offered) = (self.view.end(), view.end());
-        let newer = offered > held || offered == held && self.marks == Marks::default();
+        let newer = offered > held || offered == held && self.run == Progress::Over;
         if self.group == group && newer {
             self.view = view.clone();
         }
@@ -126,8 +136,7 @@ impl Outbound {
 
     /// When the table is to be asked for a refresh.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let idle = self.marks == Marks::default();
-        (self.wish == Wish::Made && idle).then_some(self.not_before)
+        (self.wish == Wish::Made && self.run == Progress::Over).then_some(self.not_before)
     }
 
     /// Whether the table is to be asked for a refresh now.
@@ -163,6 +172,7 @@ impl Outbound {
     }
 
     fn end_run(&mut self, out: &mut impl FnMut(Bytes)) -> usize {
+        self.run = Progress::Over;
         let marks = core::mem::take(&mut self.marks);
         let end_of_rib = marks.end_of_rib.map(|Due| end_of_rib(self.family));
         let end_of_refresh = marks.end_of_refresh.map(|Due| refresh(self.family, RefreshKind::End));
@@ -172,5 +182,55 @@ impl Outbound {
             out(mark);
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Position, SegmentBuilder};
+    use crate::ids::Seq;
+
+    const V4: Family = Family::IPV4_UNICAST;
+    const PEER: PeerId = PeerId(1);
+
+    fn view(messages: &[(u64, &[u8])], end: u64) -> Arc<LogView> {
+        let segment = |(at, octets): &(u64, &[u8])| {
+            let mut builder = SegmentBuilder::default();
+            builder.announcements(None, |out| out.extend_from_slice(octets));
+            Arc::new(builder.build(Seq(at - 1), Seq(*at)))
+        };
+        Arc::new(LogView::new(messages.iter().map(segment).collect(), Seq(end)))
+    }
+
+    fn feed(group: u32, view: Arc<LogView>) -> Feed {
+        let position = Arc::new(Position::new(view.end()));
+        let initial = view.end();
+        Feed {
+            family: V4,
+            group: GroupId(group),
+            run: Run::Initial,
+            position,
+            initial,
+            prelude: vec![],
+            view,
+        }
+    }
+
+    fn told(outbound: &mut Outbound) -> Vec<u8> {
+        let mut told = Vec::new();
+        outbound.take(1000, &mut |octets| told.extend_from_slice(&octets));
+        told
+    }
+
+    #[test]
+    fn a_peer_that_moved_is_not_told_what_an_older_view_with_the_same_end_holds() {
+        let mut outbound = Outbound::new(PEER, feed(1, view(&[], 0)));
+        assert_eq!(told(&mut outbound), end_of_rib(V4));
+        outbound.attach(PEER, feed(2, view(&[(2, b"live")], 3)), RefreshMode::Enhanced);
+        outbound.publish(GroupId(2), &view(&[(1, b"superseded"), (2, b"live")], 3));
+        assert_eq!(told(&mut outbound), b"live", "no second End-of-RIB");
+        outbound.publish(GroupId(2), &view(&[(2, b"live"), (4, b"new")], 4));
+        assert_eq!(told(&mut outbound), b"new");
     }
 }
