@@ -12,6 +12,8 @@ pub struct KernelRoute {
     pub kind: String,
     /// Every gateway, in the kernel's order; empty for a connected route.
     pub gateways: Vec<String>,
+    /// Every device, in the kernel's order.
+    pub devices: Vec<String>,
     /// The routing protocol's number; 0 when the kernel shows none.
     pub protocol: u8,
     /// The metric, 0 when the kernel shows none.
@@ -35,6 +37,7 @@ fn route(entry: &Value) -> KernelRoute {
         prefix: full(&text("dst")),
         kind: kind(&entry["type"]),
         gateways: hops.iter().filter_map(gateway).collect(),
+        devices: hops.iter().filter_map(|hop| hop["dev"].as_str()).map(str::to_owned).collect(),
         protocol: entry["protocol"].as_str().and_then(|number| number.parse().ok()).unwrap_or(0),
         metric: entry["metric"].as_u64().unwrap_or(0),
     }

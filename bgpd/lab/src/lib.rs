@@ -14,4 +14,5 @@ pub mod pod;
 pub mod sandbox;
 pub mod shell;
 pub mod speaker;
+pub mod uml;
 pub mod wait;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use lab::demo::{self, End, echo};
+use lab::demo::{self, End, Mode, When, echo};
 use lab::load::{self, Contender, Options, Scenario};
 
 #[derive(Debug, Parser)]
@@ -26,6 +26,12 @@ enum Command {
         /// Route reflectors the nodes peer with, instead of a full mesh.
         #[arg(long, default_value_t = 0, value_name = "N")]
         reflectors: u16,
+        /// In which packets to Pods of other nodes travel.
+        #[arg(long, value_enum, default_value = "bgp")]
+        mode: Mode,
+        /// Two subnets with a router between; a tunnel only from one to the other.
+        #[arg(long)]
+        cross_subnet: bool,
         /// Leave it up until Ctrl-C, and say how to look around.
         #[arg(long)]
         keep: bool,
@@ -53,6 +59,9 @@ enum Command {
     /// Tell whoever connects to port 7 where they seem to come from.
     #[command(hide = true)]
     Echo,
+    /// Send a megabyte to an address and say how long that took.
+    #[command(hide = true)]
+    Send { address: IpAddr },
     /// Ask the echo service at each address.
     #[command(hide = true)]
     Ask { addresses: Vec<IpAddr> },
@@ -67,9 +76,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Demo { nodes, reflectors, keep } => {
+        Command::Demo { nodes, reflectors, mode, cross_subnet, keep } => {
             let end = if keep { End::Stay } else { End::Leave };
-            demo::run(&demo::Options { nodes, reflectors, end })
+            let when = if cross_subnet { When::CrossSubnet } else { When::Always };
+            demo::run(&demo::Options { nodes, reflectors, mode, when, end })
         }
         Command::Load { scenario, clients, prefixes, runs, daemons } => {
             load::run(&Options { scenario, clients, prefixes, runs, contenders: daemons })
@@ -77,6 +87,7 @@ fn run() -> Result<ExitCode> {
         }
         Command::Relay { port } => load::relay::run(port).map(|()| ExitCode::SUCCESS),
         Command::Echo => echo::serve().map(|()| ExitCode::SUCCESS),
+        Command::Send { address } => echo::send(address).map(|()| ExitCode::SUCCESS),
         Command::Ask { addresses } => echo::ask(&addresses).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -149,6 +149,16 @@ impl Underlay {
         Ok(())
     }
 
+    /// Gives the router routes to these nodes' Pods, as a fabric would have them.
+    pub fn learn(&self, nodes: &[Node]) -> Result<()> {
+        let lines = nodes.iter().flat_map(|node| {
+            Family::BOTH
+                .map(|family| format!("route add {} via {}\n", node.pod_cidr(family), node.address(family)))
+        });
+        let lines = lines.collect::<String>();
+        shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &lines).map(drop)
+    }
+
     /// The next nodes in a subnet, one for each name, all at once.
     pub fn nodes_in(&self, subnet: Subnet, names: &[&str]) -> Result<Vec<Node>> {
         let first = self.nodes.get() + 1;

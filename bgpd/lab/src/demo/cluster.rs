@@ -8,8 +8,9 @@ use std::fmt::Write;
 use anyhow::{Context, Result, ensure};
 
 use crate::daemon::Daemon;
+use crate::demo::mode::{Mode, When};
 use crate::demo::{Options, echo};
-use crate::net::{Family, Node, Underlay, introduce};
+use crate::net::{Family, Node, Subnet, Underlay, introduce};
 use crate::peers::ours::Bgpd;
 use crate::pod::Pod;
 use crate::speaker::Speaker;
@@ -31,6 +32,8 @@ pub(super) struct Cluster {
     pub pods: Vec<Pod>,
     /// Machines that only reflect.
     pub reflectors: Vec<Node>,
+    mode: Mode,
+    when: When,
     _echoes: Vec<Daemon>,
 }
 
@@ -41,12 +44,22 @@ impl Cluster {
         let names = |kind: &str, count: u16| -> Vec<String> {
             (1..=count).map(|index| format!("{kind}{index}")).collect()
         };
-        let make = |names: Vec<String>| underlay.nodes(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        let nodes = make(names("node", options.nodes))?;
-        let reflectors = match options.reflectors {
-            0 => Vec::new(),
-            count => make(names("reflector", count))?,
+        let make = |subnet: Subnet, names: &[String]| match names {
+            [] => Ok(Vec::new()),
+            names => underlay.nodes_in(subnet, &names.iter().map(String::as_str).collect::<Vec<_>>()),
         };
+        let node_names = names("node", options.nodes);
+        let (near, far) = node_names.split_at(node_names.len() - options.far());
+        let mut nodes = make(Subnet::Near, near)?;
+        nodes.extend(make(Subnet::Far, far)?);
+        let reflectors = make(Subnet::Near, &names("reflector", options.reflectors))?;
+        if options.far() > 0 {
+            underlay.route(&[nodes.as_slice(), reflectors.as_slice()].concat())?;
+        }
+        if options.mode == Mode::Bgp && options.far() > 0 {
+            // Without a tunnel whatever is between must know the Pods' addresses: a fabric that speaks BGP, in short.
+            underlay.learn(&nodes)?;
+        }
         introduce(&[nodes.as_slice(), reflectors.as_slice()].concat())?;
         let pods = nodes.iter().map(Pod::start).collect::<Result<Vec<_>>>()?;
         let exe = std::env::current_exe()?;
@@ -57,7 +70,7 @@ impl Cluster {
         };
         let echoes = pods.iter().map(serve).collect::<Result<Vec<_>>>()?;
         echoes.iter().try_for_each(|echo| echo.wait_listen(echo::PORT))?;
-        Ok(Cluster { nodes, pods, reflectors, _echoes: echoes })
+        Ok(Cluster { nodes, pods, reflectors, mode: options.mode, when: options.when, _echoes: echoes })
     }
 
     /// The configuration of a node's daemon.
@@ -67,15 +80,15 @@ impl Cluster {
         for peer in peers.iter().filter(|peer| peer.index != node.index) {
             writeln!(text, "- {{ name: {}, address: {}, asn: {ASN} }}", peer.name, peer.v4)?;
         }
-        let [v4, v6] = Family::BOTH.map(|family| node.pod_cidr(family));
-        writeln!(text, "advertise: [ {{ prefixes: [{v4}, \"{v6}\"] }} ]")?;
-        Ok(text)
+        let own = self.mode.families().iter().map(|family| format!("\"{}\"", node.pod_cidr(*family)));
+        writeln!(text, "advertise: [ {{ prefixes: [{}] }} ]", own.collect::<Vec<_>>().join(", "))?;
+        Ok(text + &self.mode.yaml(self.when))
     }
 
     /// The configuration of a reflector's daemon: whoever connects from the underlay is a client.
     pub(super) fn reflector_config(&self) -> Result<String> {
         let mut text = HEAD.to_owned();
-        writeln!(text, "- {{ name: nodes, range: 10.0.0.0/16, asn: {ASN}, reflectorClient: true }}")?;
+        writeln!(text, "- {{ name: nodes, range: 10.0.0.0/15, asn: {ASN}, reflectorClient: true }}")?;
         // The same on every reflector: together they are one cluster.
         writeln!(text, "reflector: {{ clusterId: {} }}", self.reflectors[0].v4)?;
         writeln!(text, "kernel: {{ install: false }}")?;
@@ -104,9 +117,9 @@ impl Cluster {
     /// Waits until every node's kernel has every other node's Pod CIDRs, by way of that node, as routes of ours.
     pub(super) fn wait_routes(&self) -> Result<()> {
         for node in &self.nodes {
-            for family in Family::BOTH {
+            for family in self.mode.families() {
                 wait::until(&format!("{}'s {} routes", node.name, family.word()), SOON, || {
-                    self.has_all(node, family)
+                    self.has_all(node, *family)
                 })?;
             }
         }
@@ -120,15 +133,35 @@ impl Cluster {
             let route = routes.iter().find(|route| route.prefix == prefix);
             let route = route.with_context(|| format!("no route to {prefix}"))?;
             ensure!(route.protocol == PROTOCOL, "{prefix} has protocol {}", route.protocol);
-            ensure!(route.gateways == [other.address(family).to_string()], "{prefix}: {:?}", route.gateways);
+            ensure!(route.devices == [self.device(node, other, family)], "{prefix}: {:?}", route.devices);
+            if node.subnet == other.subnet && route.devices == ["eth0"] {
+                ensure!(
+                    route.gateways == [other.address(family).to_string()],
+                    "{prefix}: {:?}",
+                    route.gateways
+                );
+            }
         }
         Ok(())
     }
 
+    /// The device that one node's routes to another's Pods lead through.
+    pub(super) fn device(&self, node: &Node, other: &Node, family: Family) -> &'static str {
+        self.mode.device(self.when, node, other, family)
+    }
+
+    /// The tunnel devices of each node.
+    pub(super) fn devices(&self) -> Vec<&'static str> {
+        let Some((first, last)) = self.nodes.first().zip(self.nodes.last()) else { return Vec::new() };
+        let families = self.mode.families().iter();
+        let all = families.map(|family| self.device(first, last, *family));
+        all.filter(|device| *device != "eth0").collect()
+    }
+
     /// Waits until a node's kernel has no route to another's Pod CIDRs.
     pub(super) fn wait_gone(&self, node: &Node, other: &Node) -> Result<()> {
-        for family in Family::BOTH {
-            let prefix = other.pod_cidr(family);
+        for family in self.mode.families() {
+            let prefix = other.pod_cidr(*family);
             wait::closely(&format!("{} without {prefix}", node.name), SOON, || {
                 let routes = node.routes_to(&prefix)?;
                 ensure!(routes.is_empty(), "{routes:?}");

@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::net::NODES_MAX;
+use crate::net::{Family, NODES_MAX};
 use crate::peers::ours::{self, Bgpd};
 use crate::speaker::Speaker;
-use crate::{sandbox, shell};
+use crate::{sandbox, shell, uml};
 
 mod cluster;
 pub mod echo;
+mod mode;
 mod reach;
 mod show;
+mod wire;
 
 use cluster::{Cluster, Daemons};
+pub use mode::{Mode, When};
 use reach::Reach;
 use show::{Show, Tone};
 
@@ -34,8 +37,20 @@ pub struct Options {
     pub nodes: u16,
     /// Reflectors that the nodes peer with; none: a full mesh.
     pub reflectors: u16,
+    /// In which packets travel.
+    pub mode: Mode,
+    /// To which nodes they travel in a tunnel.
+    pub when: When,
     /// Whether it stays up at the end.
     pub end: End,
+}
+
+impl Options {
+    /// How many of the nodes are in the far subnet.
+    fn far(&self) -> usize {
+        let is_flat = self.mode == Mode::Bgp && self.when == When::Always;
+        if is_flat { 0 } else { usize::from((self.nodes / 3).max(1)) }
+    }
 }
 
 /// What happens when everything was shown.
@@ -58,6 +73,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     prepare()?;
+    if options.mode == Mode::Ipip && !uml::is_inside() && !mode::has_ipip() {
+        return in_another_kernel(options);
+    }
     let grant = sandbox::grant()?;
     let mut child = sandbox::command(grant, env::args_os().skip(1))?.spawn().context("cannot run unshare")?;
     let hold = child.stdin.take();
@@ -66,9 +84,31 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// This kernel has no IPIP: the same demo in one that has.
+fn in_another_kernel(options: &Options) -> Result<ExitCode> {
+    ensure!(options.end == End::Leave, "--keep needs a kernel with ipip: modprobe ipip");
+    install_missing(&uml::TOOLS)?;
+    Show::new().line("this kernel has no ipip module: the demo runs in user-mode Linux");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    uml::run(&arguments, &[("BGPD_BIN", ours::binary()?.display().to_string())])
+}
+
 /// Installs missing tools, where that is possible, and builds the daemon.
 fn prepare() -> Result<()> {
-    let missing: Vec<_> = shell::TOOLS.iter().filter(|(tool, _)| shell::which(tool).is_none()).collect();
+    install_missing(&shell::TOOLS)?;
+    if env::var_os("BGPD_BIN").is_some() {
+        return Ok(());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = shell::command(&cargo.to_string_lossy());
+    build.args(["build", "--release", "--package", "bgpd", "--bin", "bgpd"]);
+    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    ensure!(build.status().context("cannot run cargo")?.success(), "bgpd does not build");
+    ours::binary().map(drop)
+}
+
+fn install_missing(tools: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| shell::which(tool).is_none()).collect();
     if !missing.is_empty() {
         let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
         packages.dedup();
@@ -81,15 +121,7 @@ fn prepare() -> Result<()> {
         let show = Show::new();
         show.step(&format!("apt-get install {packages}"), || install(&packages))?;
     }
-    if env::var_os("BGPD_BIN").is_some() {
-        return Ok(());
-    }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = shell::command(&cargo.to_string_lossy());
-    build.args(["build", "--release", "--package", "bgpd", "--bin", "bgpd"]);
-    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    ensure!(build.status().context("cannot run cargo")?.success(), "bgpd does not build");
-    ours::binary().map(drop)
+    Ok(())
 }
 
 fn install(packages: &str) -> Result<()> {
@@ -116,9 +148,13 @@ fn perform(options: &Options, outside: u32) -> Result<bool> {
         1 => "with one route reflector".to_owned(),
         _ => format!("with {reflectors} route reflectors"),
     };
-    show.heading(&format!("{nodes} nodes {shape}, IPv4 and IPv6"));
-    let cluster =
-        show.step(&format!("{nodes} nodes on one network, a Pod on each"), || Cluster::build(options))?;
+    let versions = if options.mode == Mode::Ipip { "IPv4" } else { "IPv4 and IPv6" };
+    show.heading(&format!("{nodes} nodes {shape}, {versions}"));
+    let place = match options.far() {
+        0 => "on one network".to_owned(),
+        far => format!("in two subnets with a router between, {far} in the second"),
+    };
+    let cluster = show.step(&format!("{nodes} nodes {place}, a Pod on each"), || Cluster::build(options))?;
     let mut daemons = show.step("bgpd runs on every one of them", || cluster.start())?;
     let wanted = cluster.sessions_wanted();
     show.step(&format!("every node has {wanted} of {wanted} sessions established"), || {
@@ -127,6 +163,9 @@ fn perform(options: &Options, outside: u32) -> Result<bool> {
     show.step("every kernel has the Pod CIDRs of all other nodes", || cluster.wait_routes())?;
     look(&show, &cluster, &daemons)?;
     reach(&show, options, &cluster)?;
+    if options.far() > 0 {
+        look_at_wire(&show, options, &cluster)?;
+    }
     stop(&show, &cluster, &mut daemons)?;
     let passed = show.end();
     if options.end == End::Stay {
@@ -156,7 +195,7 @@ fn reach(show: &Show, options: &Options, cluster: &Cluster) -> Result<()> {
         _ => format!("{} others", reach::OTHERS_MAX),
     };
     show.heading(&format!("Every Pod pings {whom}, and asks which address it is seen by"));
-    let found = reach::all(&cluster.pods)?;
+    let found = reach::all(&cluster.pods, options.mode.families())?;
     let failed = |reach: &&Reach| reach.ping_ms.is_none() || reach.seen_as != Some(reach.own);
     let listed: Vec<&Reach> = match options.nodes {
         ..=NODES_LISTED_MAX => found.iter().collect(),
@@ -173,6 +212,38 @@ fn reach(show: &Show, options: &Options, cluster: &Cluster) -> Result<()> {
     let own = found.iter().filter(|reach| reach.seen_as == Some(reach.own)).count();
     show.check(answered == all, &format!("{answered} of {all} pings answered"));
     show.check(own == all, &format!("{own} of {all} times the Pod's own address was seen: no NAT"));
+    Ok(())
+}
+
+/// What packets look like on the way to a Pod in the same subnet and to one in the other, and a transfer to each.
+fn look_at_wire(show: &Show, options: &Options, cluster: &Cluster) -> Result<()> {
+    show.heading("On the wire of the first node");
+    let underlay = 1500;
+    for device in cluster.devices() {
+        let (family, overhead) = match device {
+            "tunl0" => (Family::V4, 20),
+            "vxlan.bgpd" => (Family::V4, 50),
+            _ => (Family::V6, 70),
+        };
+        let mtu = underlay - overhead;
+        show.step(&format!("{device} carries {} packets of {mtu} octets", family.word()), || {
+            cluster.nodes.iter().try_for_each(|node| wire::wait_device(node, device, mtu))
+        })?;
+    }
+    for to in [1, cluster.nodes.len() - 1] {
+        for family in options.mode.families() {
+            let (packet, is_right) = wire::look(cluster, to, *family)?;
+            show.line(&format!("    {packet}"));
+            let way = match cluster.device(&cluster.nodes[0], &cluster.nodes[to], *family) {
+                "eth0" => "as it is".to_owned(),
+                device => format!("through {device}"),
+            };
+            show.check(is_right, &format!("to {} {way}", cluster.pods[to].address(*family)));
+            let said = wire::transfer(cluster, to, *family);
+            let text = said.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone);
+            show.check(said.is_ok(), &format!("TCP to {}: {text}", cluster.pods[to].address(*family)));
+        }
+    }
     Ok(())
 }
 

@@ -30,11 +30,11 @@ pub(super) struct Reach {
 /// Each Pod's next others, in a ring, so that a large cluster is not pinged for minutes; a small one is covered whole.
 pub(super) const OTHERS_MAX: usize = 16;
 
-/// Each Pod to its next [`OTHERS_MAX`] others, both families; the Pods work at the same time.
-pub(super) fn all(pods: &[Pod]) -> Result<Vec<Reach>> {
+/// Each Pod to its next [`OTHERS_MAX`] others, in these families; the Pods work at the same time.
+pub(super) fn all(pods: &[Pod], families: &[Family]) -> Result<Vec<Reach>> {
     thread::scope(|scope| {
         let workers: Vec<_> =
-            (0..pods.len()).map(|index| scope.spawn(move || from_one(index, pods))).collect();
+            (0..pods.len()).map(|index| scope.spawn(move || from_one(index, pods, families))).collect();
         let mut found = Vec::new();
         for worker in workers {
             found.extend(worker.join().map_err(|_| anyhow!("a worker died"))??);
@@ -43,11 +43,11 @@ pub(super) fn all(pods: &[Pod]) -> Result<Vec<Reach>> {
     })
 }
 
-fn from_one(index: usize, pods: &[Pod]) -> Result<Vec<Reach>> {
+fn from_one(index: usize, pods: &[Pod], families: &[Family]) -> Result<Vec<Reach>> {
     let pod = &pods[index];
     let others = || pods.iter().cycle().skip(index + 1).take((pods.len() - 1).min(OTHERS_MAX));
     let targets: Vec<(&Pod, Family)> =
-        others().flat_map(|other| Family::BOTH.map(|family| (other, family))).collect();
+        others().flat_map(|other| families.iter().map(move |family| (other, *family))).collect();
     let addresses = targets.iter().map(|(other, family)| other.address(*family).to_string());
     let exe = std::env::current_exe()?;
     let answers = shell::output(pod.command(&exe.to_string_lossy()).arg("ask").args(addresses))?;
