@@ -5,6 +5,7 @@
 pub mod daemon;
 pub mod demo;
 pub mod drill;
+pub mod flow;
 pub mod kernel;
 pub mod load;
 pub mod mrt;
