@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bgpd::cli::{self, Args, Command, CommandError};
+use bgpd::cli::{self, Args, Command, CommandError, OrderArgs};
+use bgpd::control::protocol::Order;
 use bgpd::log;
 use bgpd::run::{RunArgs, run};
 use clap::Parser;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
         Command::Why { destination, ask } => {
             cli::why(destination, &ask, &mut out).map_err(anyhow::Error::from)
         }
+        Command::Shutdown { of, message } => ordered(of, Order::Shutdown, message),
+        Command::Reset { of, message } => ordered(of, Order::Reset, message),
+        Command::Start { of } => ordered(of, Order::Start, String::new()),
     };
     match done.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,6 +37,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn ordered(of: OrderArgs, order: Order, message: String) -> anyhow::Result<()> {
+    Ok(cli::order(of, order, message)?)
 }
 
 fn daemon(config: &Path) -> anyhow::Result<()> {

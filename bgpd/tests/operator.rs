@@ -296,6 +296,43 @@ fn a_bad_reload_keeps_the_last_good_configuration() -> Result<()> {
 }
 
 #[test]
+fn a_session_is_shut_down_with_a_message_until_it_is_started() -> Result<()> {
+    isolated(here!(), &[bird::NEED], || {
+        let nodes = Underlay::new()?.nodes(&["ours", "peer"])?;
+        let bird = Bird::start(&nodes[1], Plan::new(&nodes[1], ASN).neighbors(&nodes[1], &nodes[0], ASN))?;
+        let ours = Bgpd::start(&nodes[0], Plan::new(&nodes[0], ASN).neighbors(&nodes[0], &nodes[1], ASN))?;
+        let peer: IpAddr = nodes[1].v4.into();
+        let address = peer.to_string();
+        ours.wait_established(peer)?;
+        ours.show(&["shutdown", &address, "--message", "moving to rack 7"])?;
+        bird.daemon().wait_log("moving to rack 7", SOON)?;
+        wait_trouble(&ours, peer, &["moving to rack 7", "bgpd start"])?;
+        // A reload does not undo it.
+        ours.reload(&ours.yaml()?.replace("holdTime: 90s", "holdTime: 60s"))?;
+        wait_trouble(&ours, peer, &["moving to rack 7", "bgpd start"])?;
+        ours.show(&["start", &address])?;
+        ours.wait_established(peer)?;
+        let before = session(&ours, peer)?;
+        ours.show(&["reset", &address, "--message", "once more"])?;
+        bird.daemon().wait_log("once more", SOON)?;
+        wait::until("a new session", SOON, || {
+            ensure!(session(&ours, peer)?.1 > before.1, "it is the old one");
+            Ok(())
+        })?;
+        for (words, complaint) in [
+            (["shutdown", "nobody"].as_slice(), "no peer named `nobody`"),
+            (&["start", "10.9.9.9"], "no peer 10.9.9.9"),
+            (&["reset", &address, "--message", &"x".repeat(256)], "at most 255 octets"),
+        ] {
+            let output = shell::output(ours.client(words)?.stdin(std::process::Stdio::null()))?;
+            ensure!(!output.status.success(), "{words:?}");
+            says(&said(&output), &[complaint])?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn sigterm_says_goodbye_and_leaves_nothing() -> Result<()> {
     isolated(here!(), &[bird::NEED], || {
         let nodes = Underlay::new()?.nodes(&["ours", "peer"])?;

@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each command prints.
 //!
-//! One binary is the daemon and its own client. `run` and `check` read a configuration; everything else asks a running daemon through its
+//! One binary is the daemon and its own client. `run` and `check` read a configuration; everything else asks a running daemon, or tells it to do something, through its
 //! control socket and shows the answer: as a table for people, or with `-o json` in the shapes of [`control::protocol`](crate::control::protocol),
 //! which are stable. A list of JSON is written as it arrives, one row a line, so that a full table needs no memory here either.
 
@@ -21,7 +21,7 @@ use crate::config::schema::defaults;
 use crate::config::sources::{File, node};
 use crate::config::{Desired, Problems};
 use crate::control::client::{Client, ClientError};
-use crate::control::protocol::{Destination, Instance, Peer, RoutesQuery, View};
+use crate::control::protocol::{Destination, Instance, Order, Peer, RoutesQuery, View};
 
 /// A BGP speaker and route reflector for Kubernetes nodes.
 #[derive(Debug, Parser)]
@@ -83,6 +83,40 @@ pub enum Command {
         #[command(flatten)]
         ask: AskArgs,
     },
+    /// End a peer's session and keep it down, until `start` or the daemon's next start.
+    Shutdown {
+        /// Whose.
+        #[command(flatten)]
+        of: OrderArgs,
+        /// What the peer is told, at most 255 octets.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        message: String,
+    },
+    /// End a peer's session and start it anew.
+    Reset {
+        /// Whose.
+        #[command(flatten)]
+        of: OrderArgs,
+        /// What the peer is told, at most 255 octets.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        message: String,
+    },
+    /// Start a session that was shut down, or that waits after a failure.
+    Start {
+        /// Whose.
+        #[command(flatten)]
+        of: OrderArgs,
+    },
+}
+
+/// Which daemon is told to do something, with which peer.
+#[derive(Debug, clap::Args)]
+pub struct OrderArgs {
+    /// The peer's address or name.
+    pub peer: String,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::SOCKET)]
+    pub socket: PathBuf,
 }
 
 /// How a daemon is asked, and its answer shown.
@@ -268,6 +302,11 @@ pub fn why(destination: Destination, ask: &AskArgs, out: &mut impl Write) -> Res
     }
 }
 
+/// `shutdown`, `reset` and `start`.
+pub fn order(of: OrderArgs, order: Order, message: String) -> Result<(), CommandError> {
+    Ok(Client::connect(&of.socket)?.order(of.peer, order, message)?)
+}
+
 fn json(document: &impl Serialize, out: &mut impl Write) -> Result<(), CommandError> {
     serde_json::to_writer_pretty(&mut *out, document).map_err(io::Error::from)?;
     Ok(writeln!(out)?)
@@ -343,6 +382,9 @@ mod tests {
             "bgpd peers 10.0.0.2 -o table",
             "bgpd routes best 10.0.0.0/8 --peer 10.0.0.2 --longer",
             "bgpd why 10.0.0.0/8",
+            "bgpd shutdown tor --message maintenance",
+            "bgpd reset 10.0.0.2 --socket /tmp/x",
+            "bgpd start fd00::2",
         ] {
             assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line));
         }

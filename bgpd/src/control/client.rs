@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{
-    Answer, Destination, Greeting, Instance, PROTOCOL, Peer, Request, Route, RoutesQuery, VERSION, Why,
+    Answer, Destination, Greeting, Instance, Order, PROTOCOL, Peer, Request, Route, RoutesQuery, VERSION, Why,
 };
 
 /// Longer than the daemon's own patience with its core.
@@ -155,6 +155,15 @@ impl Client {
         }
     }
 
+    /// Something to do with a peer's session.
+    pub fn order(&mut self, peer: String, order: Order, message: String) -> Result<(), ClientError> {
+        self.send(&Request::Order { peer, order, message })?;
+        match self.answer()? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
@@ -185,6 +194,7 @@ fn unexpected(answer: &Answer) -> ClientError {
         Answer::Peers { .. } => "peers",
         Answer::Routes { .. } => "routes",
         Answer::Why(_) => "why",
+        Answer::Done => "done",
         Answer::Refused { .. } => "refused",
     };
     io::Error::new(io::ErrorKind::InvalidData, format!("it answered something else: {kind}")).into()

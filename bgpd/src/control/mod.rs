@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, channel as reply_channel};
 
-use protocol::{Destination, Instance, Peer, Route, RoutesQuery, Why};
+use protocol::{Destination, Instance, Order, Peer, Route, RoutesQuery, Why};
 
 /// Questions that wait for the core, at most.
 pub const ASKS_MAX: usize = 64;
@@ -60,6 +60,17 @@ pub enum Ask {
         destination: Destination,
         /// The answer, or why there is none.
         reply: oneshot::Sender<Result<Why, String>>,
+    },
+    /// Something to do with a peer's session.
+    Order {
+        /// The peer: its address, or its name.
+        peer: String,
+        /// What.
+        order: Order,
+        /// What the peer is told.
+        message: String,
+        /// Whether it is done, or why not.
+        reply: oneshot::Sender<Result<(), String>>,
     },
 }
 

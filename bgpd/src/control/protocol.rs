@@ -38,6 +38,8 @@ pub const PROTOCOL: &str = "bgpd-control";
 pub const REQUEST_OCTETS_MAX: usize = 4096;
 /// Rows of one answer.
 pub const ROWS_MAX: usize = 500;
+/// Octets of a message to a peer (RFC 9003 section 2).
+pub const MESSAGE_OCTETS_MAX: usize = 255;
 
 /// The daemon's first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,28 @@ pub enum Request {
         /// A prefix that is known, or an address; the longest prefix around it counts.
         destination: Destination,
     },
+    /// Ends or starts a peer's session: [`Answer::Done`].
+    Order {
+        /// The peer: its address, or its name.
+        peer: String,
+        /// What is to be done.
+        order: Order,
+        /// What the peer is told (RFC 9003), at most [`MESSAGE_OCTETS_MAX`] octets; not with [`Order::Start`].
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
+    },
+}
+
+/// What is done with a peer's session. It holds until the opposite is ordered, or the daemon starts anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// It ends, and stays down: Cease, Administrative Shutdown (RFC 4486).
+    Shutdown,
+    /// It ends, and starts anew: Cease, Administrative Reset (RFC 4486).
+    Reset,
+    /// It starts, at once, whatever kept it down.
+    Start,
 }
 
 /// Which routes.
@@ -178,6 +202,8 @@ pub enum Answer {
     },
     /// One destination.
     Why(Box<Why>),
+    /// The order is carried out.
+    Done,
     /// The request cannot be answered. The connection stays usable.
     Refused {
         /// Why, for people.

@@ -208,6 +208,11 @@ impl Connection {
                 .await
                 .map_err(said)
                 .and_then(|answer| answer.map(|why| Answer::Why(Box::new(why)))),
+            Ok(Request::Order { peer, order, message }) => core
+                .ask(|reply| Ask::Order { peer, order, message, reply })
+                .await
+                .map_err(said)
+                .and_then(|done| done.map(|()| Answer::Done)),
             Ok(Request::Peers { address }) => match core.ask(|reply| Ask::Peers { address, reply }).await {
                 Err(unanswered) => Err(said(unanswered)),
                 Ok(peers) => match (address, peers.is_empty()) {

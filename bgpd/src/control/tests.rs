@@ -61,6 +61,10 @@ fn answer(ask: Ask) {
             Destination::Prefix(_) => drop(reply.send(Ok(samples::why()))),
             Destination::Address(_) => drop(reply.send(Err("in no known prefix".into()))),
         },
+        Ask::Order { peer, order, message, reply } => {
+            let known = (peer.as_str(), order, message.as_str()) == ("tor", Order::Shutdown, "moving");
+            drop(reply.send(if known { Ok(()) } else { Err("nobody".into()) }));
+        }
     }
 }
 
@@ -106,6 +110,7 @@ fn every_question_has_its_answer_on_one_connection() {
         assert_eq!(routes.len() as u64, ROUTES);
         assert_eq!(routes[1_000], samples::route(1_000));
         assert_eq!(client.why("10.0.0.0/8".parse().unwrap()).unwrap(), samples::why());
+        client.order("tor".into(), Order::Shutdown, "moving".into()).unwrap();
     });
 }
 

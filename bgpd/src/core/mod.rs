@@ -15,6 +15,7 @@
 mod answers;
 mod compile;
 mod kernel;
+mod orders;
 mod pace;
 mod peers;
 mod reload;
@@ -434,6 +435,7 @@ impl Core {
             Ask::Why { destination, reply } => {
                 kernel::finish_why(self.fib.as_ref(), context.why(&destination), reply);
             }
+            Ask::Order { peer, order, message, reply } => drop(reply.send(self.order(&peer, order, message))),
         }
     }
 

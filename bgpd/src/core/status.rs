@@ -92,6 +92,10 @@ impl Core {
         };
         let trouble = match (&snapshot.trouble, state) {
             (_, State::Established) => config.closed_note().map(str::to_owned),
+            (trouble, _) if snapshot.is_kept_down => {
+                let reason = trouble.as_ref().map_or("shut down", |(text, _)| text);
+                Some(format!("{reason}; it is kept down until `bgpd start {}`", peer.addr))
+            }
             (Some((text, _)), _) => Some(text.clone()),
             (None, _) => None,
         };

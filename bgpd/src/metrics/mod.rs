@@ -176,7 +176,9 @@ mod tests {
                     Ask::Peers { reply, .. } => {
                         let _ = reply.send(vec![samples::peer("10.0.0.2".parse().unwrap())]);
                     }
-                    Ask::Routes { .. } | Ask::Why { .. } => panic!("not asked by metrics"),
+                    Ask::Routes { .. } | Ask::Why { .. } | Ask::Order { .. } => {
+                        panic!("not asked by metrics")
+                    }
                 }
             }
         });

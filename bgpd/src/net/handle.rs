@@ -37,6 +37,8 @@ pub struct Mail {
     pub accepted: Option<(TcpStream, SocketAddr)>,
     /// The session is to end. With [`Mail::is_last`] the task ends with it.
     pub stop: Option<Stop>,
+    /// The session is to start, after [`Mail::stop`].
+    pub start: bool,
     /// Nothing will follow: say goodbye and end.
     pub is_last: bool,
     /// Nobody waits for the peer any more: unless there is a connection, end.
@@ -56,6 +58,8 @@ pub struct Mailbox {
 pub struct Snapshot {
     /// Its state, and since when.
     pub state: Option<(State, Instant)>,
+    /// Whether it stays down until it is started.
+    pub is_kept_down: bool,
     /// The established connection: our end and the peer's.
     pub ends: Option<(SocketAddr, SocketAddr)>,
     /// Counters.
@@ -133,7 +137,12 @@ impl PeerHandle {
 
     /// Ends the session.
     pub fn stop(&self, stop: Stop) {
-        self.mailbox.post(|mail| mail.stop = Some(stop));
+        self.mailbox.post(|mail| (mail.stop, mail.start) = (Some(stop), false));
+    }
+
+    /// Starts the session, whatever kept it down.
+    pub fn start(&self) {
+        self.mailbox.post(|mail| mail.start = true);
     }
 
     /// Ends the session and the task.

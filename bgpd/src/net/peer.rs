@@ -288,6 +288,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         let trouble = ended.map(|ended| (self.in_words(&ended.reason), ended.at));
         self.mailbox.tell(|s| {
             s.state = Some(session.state());
+            s.is_kept_down = session.is_kept_down();
             s.counters = *session.counters();
             if trouble.is_some() {
                 s.trouble.clone_from(&trouble);
@@ -330,7 +331,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
 
     fn on_mail(&mut self, mail: Mail) {
         let now = self.clock.now();
-        let Mail { feeds, spec, refresh, accepted, stop, is_last, retire } = mail;
+        let Mail { feeds, spec, refresh, accepted, stop, start, is_last, retire } = mail;
         if let Some(spec) = spec {
             self.reconfigure(*spec);
         }
@@ -350,6 +351,9 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         }
         if let Some(stop) = stop {
             self.session.stop(&stop, now);
+        }
+        if start {
+            self.session.start(now);
         }
         if is_last {
             self.settle();

@@ -3,8 +3,6 @@
 
 /// Row and reason.
 const FAILING: &[(&str, &str)] = &[
-    ("c16", "there is no command that shuts a session down with a message"),
-    ("c17", "there is no command that resets a session; the rest of the row holds"),
     ("c19", "there is no BFD"),
     ("e16", "its own IPv6 address is not recognised as a next hop on a session over IPv4"),
     (

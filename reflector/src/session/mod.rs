@@ -167,6 +167,11 @@ impl Session {
         self.settle(now);
     }
 
+    /// Whether nothing but [`Session::start`] ends the wait.
+    pub fn is_kept_down(&self) -> bool {
+        self.admin == Admin::Down
+    }
+
     /// A connection that [`Action::Dial`] asked for is open.
     pub fn dialed(&mut self, now: Instant) -> Verdict {
         let verdict = self.admit_dialed(now);
