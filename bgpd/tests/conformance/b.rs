@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::bench::{Bench, listen, same};
 use crate::open::{
-    ADD_PATH, EXTENDED_MESSAGE, FOUR_OCTET_AS, GRACEFUL_RESTART, Layout, MULTIPROTOCOL, ROLE, ROUTE_REFRESH,
+    ADD_PATH, FOUR_OCTET_AS, GRACEFUL_RESTART, Layout, MULTIPROTOCOL, ROLE, ROUTE_REFRESH,
 };
 use crate::open::{LONG_LIVED, Open};
 use crate::plan::{Knob, Plan};
@@ -309,7 +309,6 @@ fn b23(bench: &mut Bench) -> Result<()> {
             let silent = open.value(code).is_none_or(|value| code == GRACEFUL_RESTART && value.len() == 2);
             ensure!(silent, "capability {code}, which was not configured");
         }
-        let _ = EXTENDED_MESSAGE;
     }
     Ok(())
 }

@@ -38,7 +38,8 @@ pub(crate) fn run(make: Make, name: &str, case: fn(&mut Bench) -> Result<()>) ->
     })
 }
 
-/// The link, with the daemon's end in the namespace `dut`.
+/// The link, with the daemon's end in the namespace `dut`. Many clients are behind one gateway, because the kernel's table
+/// of neighbours on a link takes a thousand.
 fn cable() -> Result<()> {
     shell::ip_batch(
         "netns add dut\nlink add peers type veth peer name eth0 netns dut\naddr add 10.0.255.254/16 dev peers\n\
@@ -46,12 +47,13 @@ fn cable() -> Result<()> {
     )?;
     shell::feed(
         shell::command("ip").args(["-n", "dut", "-batch", "-"]),
-        "addr add 10.0.0.1/16 dev eth0\naddr add fd00::1/64 dev eth0 nodad\nlink set lo up\nlink set eth0 up\n",
+        "addr add 10.0.0.1/16 dev eth0\naddr add fd00::1/64 dev eth0 nodad\nlink set lo up\nlink set eth0 up\n\
+         route add 10.0.16.0/20 via 10.0.255.254\nroute add 10.0.32.0/19 via 10.0.255.254\n",
     )?;
     // Any address of ours can be bound to without being added first.
     shell::ip_batch(
-        "route add local 10.0.0.0/20 dev peers\nroute add local fd00::/112 dev peers\n\
-         route add 10.0.0.1 dev peers table local\nroute add fd00::1 dev peers table local\n",
+        "route add local 10.0.0.0/18 dev peers\nroute add local fd00::/112 dev peers\n\
+         route add 10.0.0.0/29 dev peers table local\nroute add fd00::1 dev peers table local\n",
     )?;
     let sysctls = "for k in all peers; do echo 0 > /proc/sys/net/ipv4/conf/$k/rp_filter; done\n\
          echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind\n";

@@ -17,8 +17,6 @@
 //! Rows that `bgpd` does not pass yet are in [`expected`]; one that passes although it is listed fails the run, so that
 //! the list stays true.
 
-#![allow(dead_code, reason = "the sections from F on are being written")]
-
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,7 +28,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod bench;
 mod dut;
 mod expected;
+mod f;
 mod faults;
+mod g;
+mod h;
+mod i;
+mod j;
+mod k;
+mod l;
+mod m;
 mod open;
 mod plan;
 mod routes;
@@ -64,6 +70,14 @@ const SECTIONS: &[(&str, &[&[Row]])] = &[
     ("states and timers", &[c::ROWS]),
     ("connection collision", &[d::ROWS]),
     ("UPDATE errors", &[e::ROWS, e2::ROWS]),
+    ("propagation and decision", &[f::ROWS]),
+    ("route reflection", &[g::ROWS]),
+    ("families, roles, capabilities", &[h::ROWS]),
+    ("route refresh", &[i::ROWS]),
+    ("add-path", &[j::ROWS]),
+    ("graceful restart", &[k::ROWS]),
+    ("long-lived graceful restart", &[l::ROWS]),
+    ("scale and isolation", &[m::ROWS]),
 ];
 
 /// All rows of a section.

@@ -3,6 +3,8 @@
 //! A [`Plan`] names the neighbours and what is particular about each as [`Knob`]s. Each make writes its own configuration
 //! from it and refuses a knob that it has no word for: such a row counts as not passed by that make, and says why.
 
+use std::net::IpAddr;
+
 use crate::speaker::{C1, C2, E1, E2, N1, N2, WITNESS, Who};
 use crate::wire::{Family, V4, V6};
 
@@ -22,6 +24,12 @@ pub(crate) enum Knob {
     /// How long routes stay marked stale after the peer came back.
     StaleSecs(u16),
     LongLived(u32),
+    /// Long-lived stale routes also to an internal neighbour that does not know them.
+    LongLivedToAll,
+    /// How long a refresh that the neighbour began may take.
+    RefreshSecs(u16),
+    /// The session runs over IPv6.
+    OverIpv6,
     /// add-path: 1 receive, 2 send, 3 both.
     AddPaths(u8),
     AddPathsMax(u8),
@@ -44,10 +52,6 @@ pub(crate) enum Knob {
     Password(&'static str),
     TtlSecurity,
     Families(Vec<Family>),
-    /// The neighbour's AS number is another than it says.
-    Asn(u32),
-    /// `export` sets this MED and so on: our own AS prepended this often.
-    Prepend(u8),
 }
 
 /// One neighbour.
@@ -72,8 +76,9 @@ impl Peer {
         self.knobs.contains(knob)
     }
 
-    pub(crate) fn asn(&self) -> u32 {
-        self.knob(|knob| if let Knob::Asn(asn) = knob { Some(*asn) } else { None }).unwrap_or(self.who.asn)
+    /// The neighbour's address on the session.
+    pub(crate) fn address(&self) -> IpAddr {
+        if self.has(&Knob::OverIpv6) { self.who.v6().into() } else { self.who.v4().into() }
     }
 
     pub(crate) fn families(&self) -> Vec<Family> {
@@ -94,8 +99,10 @@ pub(crate) struct Plan {
     pub(crate) own_cluster_id: bool,
     /// Neighbours accepted from a range: the range and their AS.
     pub(crate) range: Option<(&'static str, u32)>,
-    /// Prefixes of its own.
-    pub(crate) networks: Vec<String>,
+    /// A rung of the decision process that is turned.
+    pub(crate) decision: Option<&'static str>,
+    /// Whether routes go to the kernel, and next hops are looked up there.
+    pub(crate) kernel: bool,
     /// Further lines for our own daemon, where no other has the like.
     pub(crate) more: String,
     /// Whether a session stands by and is looked at after the case.
@@ -110,7 +117,8 @@ impl Plan {
             peers,
             own_cluster_id: true,
             range: None,
-            networks: Vec::new(),
+            decision: None,
+            kernel: false,
             more: String::new(),
             witness: true,
         }
@@ -134,14 +142,16 @@ impl Plan {
         whos.iter().fold(self, |plan, who| plan.with(*who, knob.clone()))
     }
 
-    /// Without a session that stands by, for cases in which the daemon ends.
-    pub(crate) fn alone(mut self) -> Plan {
-        self.witness = false;
+    /// With `always-compare-med` or `missing-as-worst`.
+    pub(crate) fn decision(mut self, rung: &'static str) -> Plan {
+        self.decision = Some(rung);
         self
     }
 
-    pub(crate) fn network(mut self, prefix: &str) -> Plan {
-        self.networks.push(prefix.to_owned());
+    /// Without a session that stands by, for cases in which the daemon ends.
+    pub(crate) fn alone(mut self) -> Plan {
+        self.witness = false;
+        self.peers.retain(|peer| peer.who != WITNESS);
         self
     }
 

@@ -55,6 +55,11 @@ pub(crate) const fn spare(n: u16) -> Who {
     who(256 + n, 65100 + n as u32, false)
 }
 
+/// The n-th of many clients.
+pub(crate) const fn client(n: u16) -> Who {
+    who(4096 + n, DUT_ASN, true)
+}
+
 impl Who {
     pub(crate) fn v4(self) -> Ipv4Addr {
         let [high, low] = self.host.to_be_bytes();

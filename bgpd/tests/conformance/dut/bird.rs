@@ -1,6 +1,7 @@
 //! BIRD 2.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 
 use super::{inside, no_word, refuse};
 use crate::plan::{Knob, Peer, Plan};
-use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::speaker::{DUT_ASN, DUT_ID, DUT_V6};
 use crate::wire::{EVPN, V4, V6, VPNV4};
 
 pub(super) fn command(config: &Path) -> Command {
@@ -22,13 +23,6 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
         "log stderr all;\nrouter id {DUT_ID};\nprotocol device {{}}\n\
          protocol direct {{ ipv4; ipv6; interface \"eth0\"; }}\nvpn4 table vpntab4;\n"
     );
-    for (word, colon) in [("ipv4", false), ("ipv6", true)] {
-        writeln!(text, "protocol static own_{word} {{ {word};")?;
-        for network in plan.networks.iter().filter(|network| network.contains(':') == colon) {
-            writeln!(text, "  route {network} blackhole;")?;
-        }
-        text.push_str("}\n");
-    }
     for peer in &plan.peers {
         session(&mut text, plan, peer)?;
     }
@@ -43,13 +37,20 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
 }
 
 fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
-    let (name, address, asn) = (peer.who.name(), peer.who.v4(), peer.asn());
-    writeln!(text, "protocol bgp {name} {{ local {DUT_ID} as {DUT_ASN}; neighbor {address} as {asn};")?;
+    let (name, address, asn) = (peer.who.name(), peer.address(), peer.who.asn);
+    let own = if address.is_ipv6() { IpAddr::from(DUT_V6) } else { DUT_ID.into() };
+    writeln!(text, "protocol bgp {name} {{ local {own} as {DUT_ASN}; neighbor {address} as {asn};")?;
     writeln!(
         text,
         "  connect delay time 1; error wait time 1, 2; error forget time 1; hold time {};",
         peer.hold_secs()
     )?;
+    match plan.decision {
+        Some("always-compare-med") => text.push_str("  med metric on;\n"),
+        Some("missing-as-worst") => text.push_str("  default bgp_med 4294967295;\n"),
+        Some(rung) => return Err(no_word(&rung)),
+        None => {}
+    }
     if !peer.has(&Knob::Active) {
         text.push_str("  passive;\n");
     }
@@ -60,10 +61,11 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
         text.push_str("  rr cluster id 9.9.9.9;\n");
     }
     let (mut channel, mut import, mut export) =
-        (String::new(), "all".to_owned(), "where source ~ [RTS_STATIC, RTS_BGP]".to_owned());
+        (String::new(), "all".to_owned(), "where source = RTS_BGP".to_owned());
     for knob in &peer.knobs {
         match knob {
-            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) => {}
+            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::OverIpv6 => {}
+            Knob::StaleSecs(_) => {}
             Knob::OpenHoldSecs(secs) => writeln!(text, "  startup hold time {secs};")?,
             Knob::ConnectRetrySecs(secs) => writeln!(text, "  connect retry time {secs};")?,
             Knob::Graceful(secs) => writeln!(text, "  graceful restart on; graceful restart time {secs};")?,
@@ -85,10 +87,6 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
             Knob::NextHopSelf => channel.push_str(" next hop self;"),
             Knob::Password(key) => writeln!(text, "  password \"{key}\";")?,
             Knob::TtlSecurity => writeln!(text, "  ttl security on;")?,
-            Knob::Prepend(_) => {
-                export =
-                    format!("filter {{ bgp_path.prepend({DUT_ASN}); bgp_path.prepend({DUT_ASN}); accept; }}")
-            }
             other => return Err(refuse(other)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use lab::shell;
 
 use super::{exists, inside, no_word, refuse};
 use crate::plan::{Knob, Peer, Plan};
-use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::speaker::{DUT_ASN, DUT_ID, DUT_V6};
 use crate::wire::{EVPN, V4, V6, VPNV4};
 
 const DIRECTORY: &str = "/run/lab/frr";
@@ -45,6 +46,12 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
     if plan.own_cluster_id {
         text.push_str(" bgp cluster-id 9.9.9.9\n");
     }
+    match plan.decision {
+        Some("always-compare-med") => text.push_str(" bgp always-compare-med\n"),
+        Some("missing-as-worst") => text.push_str(" bgp bestpath med missing-as-worst\n"),
+        Some(rung) => return Err(no_word(&rung)),
+        None => {}
+    }
     let mut maps = String::new();
     let graceful = plan
         .peers
@@ -66,9 +73,6 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
             _ => "l2vpn evpn",
         };
         writeln!(text, " address-family {words}")?;
-        for network in plan.networks.iter().filter(|network| crate::wire::family_of(network) == family) {
-            writeln!(text, "  network {network}")?;
-        }
         for peer in activated {
             in_family(&mut text, &mut maps, peer)?;
         }
@@ -85,12 +89,13 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
 }
 
 fn session(text: &mut String, peer: &Peer) -> Result<()> {
-    let address = peer.who.v4();
+    let address = peer.address();
+    let own = if address.is_ipv6() { IpAddr::from(DUT_V6) } else { DUT_ID.into() };
     let hold = peer.hold_secs();
     writeln!(
         text,
-        " neighbor {address} remote-as {}\n neighbor {address} update-source {DUT_ID}",
-        peer.asn()
+        " neighbor {address} remote-as {}\n neighbor {address} update-source {own}",
+        peer.who.asn
     )?;
     writeln!(text, " neighbor {address} timers {} {hold}\n neighbor {address} timers connect 1", hold / 3)?;
     writeln!(text, " neighbor {address} advertisement-interval 0")?;
@@ -102,7 +107,7 @@ fn session(text: &mut String, peer: &Peer) -> Result<()> {
     }
     for knob in &peer.knobs {
         match knob {
-            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) | Knob::NoPolicy => {}
+            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::NoPolicy | Knob::OverIpv6 => {}
             Knob::MinHoldSecs(secs) => writeln!(text, " bgp minimum-holdtime {secs}")?,
             Knob::DelayOpenSecs(secs) => writeln!(text, " neighbor {address} timers delayopen {secs}")?,
             Knob::ConnectRetrySecs(secs) => writeln!(text, " neighbor {address} timers connect {secs}")?,
@@ -119,15 +124,15 @@ fn session(text: &mut String, peer: &Peer) -> Result<()> {
             Knob::TtlSecurity => writeln!(text, " neighbor {address} ttl-security hops 1")?,
             Knob::AddPaths(_) | Knob::AllowOwnAs(_) | Knob::MaxPrefixes(_) | Knob::NextHopSelf => {}
             Knob::MaxPrefixesWarn | Knob::MaxPrefixesRestartSecs(_) => {}
-            Knob::ImportOnly(_) | Knob::Prepend(_) => {}
-            Knob::OpenHoldSecs(_) | Knob::SendHoldSecs(_) | Knob::AddPathsMax(_) => return Err(refuse(knob)),
+            Knob::ImportOnly(_) => {}
+            Knob::OpenHoldSecs(_) | Knob::SendHoldSecs(_) | Knob::AddPathsMax(_) | Knob::RefreshSecs(_) | Knob::LongLivedToAll => return Err(refuse(knob)),
         }
     }
     Ok(())
 }
 
 fn in_family(text: &mut String, maps: &mut String, peer: &Peer) -> Result<()> {
-    let (address, name) = (peer.who.v4(), peer.who.name());
+    let (address, name) = (peer.address(), peer.who.name());
     writeln!(text, "  neighbor {address} activate")?;
     if peer.client {
         writeln!(text, "  neighbor {address} route-reflector-client")?;
@@ -147,7 +152,6 @@ fn in_family(text: &mut String, maps: &mut String, peer: &Peer) -> Result<()> {
                 writeln!(text, "  neighbor {address} prefix-list only-{name} in")?;
                 writeln!(maps, "ip prefix-list only-{name} permit {prefix} le 32")?;
             }
-            Knob::Prepend(_) => return Err(no_word(&"a prepend this short")),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! GoBGP.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 
 use super::{inside, no_word, refuse};
 use crate::plan::{Knob, Peer, Plan};
-use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::speaker::{DUT_ASN, DUT_ID, DUT_V6};
 use crate::wire::{EVPN, V4, V6, VPNV4};
 
 pub(super) fn command(config: &Path) -> Command {
@@ -18,10 +19,14 @@ pub(super) fn command(config: &Path) -> Command {
 }
 
 pub(super) fn render(plan: &Plan) -> Result<String> {
-    if !plan.networks.is_empty() {
-        return Err(no_word(&"prefixes of its own"));
-    }
     let mut text = format!("[global.config]\nas={DUT_ASN}\nrouter-id=\"{DUT_ID}\"\n");
+    match plan.decision {
+        Some("always-compare-med") => {
+            text.push_str("[global.route-selection-options.config]\nalways-compare-med=true\n");
+        }
+        Some(rung) => return Err(no_word(&rung)),
+        None => {}
+    }
     for peer in &plan.peers {
         session(&mut text, plan, peer)?;
     }
@@ -45,13 +50,14 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
         text,
         "[[neighbors]]\n[neighbors.config]\nneighbor-address=\"{}\"\npeer-as={}",
         peer.who.v4(),
-        peer.asn()
+        peer.who.asn
     )?;
+    let own = if peer.address().is_ipv6() { IpAddr::from(DUT_V6) } else { DUT_ID.into() };
     let (mut more, mut passive) = (String::new(), true);
     let (mut limit, mut paths, mut graceful) = (None, 0, None);
     for knob in &peer.knobs {
         match knob {
-            Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) | Knob::NoPolicy => {}
+            Knob::HoldSecs(_) | Knob::Families(_) | Knob::NoPolicy | Knob::OverIpv6 => {}
             Knob::Active => passive = false,
             Knob::ConnectRetrySecs(secs) => retry = *secs,
             Knob::Graceful(secs) => graceful = Some(*secs),
@@ -73,7 +79,7 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
         "[neighbors.timers.config]\nconnect-retry={retry}\nidle-hold-time-after-reset=1\nhold-time={hold}\nkeepalive-interval={}",
         (hold / 3).max(1)
     )?;
-    writeln!(text, "[neighbors.transport.config]\nlocal-address=\"{DUT_ID}\"\npassive-mode={passive}")?;
+    writeln!(text, "[neighbors.transport.config]\nlocal-address=\"{own}\"\npassive-mode={passive}")?;
     if peer.client {
         let cluster = if plan.own_cluster_id { "9.9.9.9".to_owned() } else { DUT_ID.to_string() };
         writeln!(

@@ -193,3 +193,11 @@ pub(crate) fn twins(make: Make, apart: Duration, within: Duration) -> Result<()>
         _ => bail!(no_word(&"a second daemon of its make in this suite")),
     }
 }
+
+/// A mesh of three reflectors of this make with a fourth behind it.
+pub(crate) fn reflectors(make: Make) -> Result<Vec<Daemon>> {
+    match make {
+        Make::Ours => ours::reflectors(),
+        _ => bail!(no_word(&"four daemons of its make in this suite")),
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use lab::shell;
 
 use super::{inside, no_word, refuse};
 use crate::plan::{Knob, Peer, Plan};
-use crate::speaker::{DUT_ASN, DUT_ID};
+use crate::speaker::{DUT_ASN, DUT_ID, DUT_V6};
 use crate::wire::{V4, V6, VPNV4};
 
 const SOCKET: &str = "/run/lab/openbgpd.ctl";
@@ -30,8 +31,10 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
     let mut text = format!(
         "AS {DUT_ASN}\nrouter-id {DUT_ID}\nsocket \"{SOCKET}\"\nlisten on 0.0.0.0\nlisten on ::\nfib-update no\n"
     );
-    for network in &plan.networks {
-        writeln!(text, "network {network}")?;
+    match plan.decision {
+        Some("always-compare-med") => text.push_str("rde med compare always\n"),
+        Some(rung) => return Err(no_word(&rung)),
+        None => {}
     }
     let cluster = if plan.own_cluster_id { "9.9.9.9".to_owned() } else { DUT_ID.to_string() };
     for peer in &plan.peers {
@@ -48,8 +51,9 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
 }
 
 fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
-    writeln!(text, "neighbor {} {{\n remote-as {}\n descr {}", peer.who.v4(), peer.asn(), peer.who.name())?;
-    writeln!(text, " local-address {DUT_ID}\n holdtime {}", peer.hold_secs())?;
+    writeln!(text, "neighbor {} {{\n remote-as {}\n descr {}", peer.address(), peer.who.asn, peer.who.name())?;
+    let own = if peer.address().is_ipv6() { IpAddr::from(DUT_V6) } else { DUT_ID.into() };
+    writeln!(text, " local-address {own}\n holdtime {}", peer.hold_secs())?;
     if !peer.has(&Knob::Active) {
         text.push_str(" passive\n");
     }
@@ -73,7 +77,7 @@ fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
     }
     for knob in &peer.knobs {
         match knob {
-            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) => {}
+            Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::OverIpv6 => {}
             Knob::MinHoldSecs(secs) => writeln!(text, " holdtime min {secs}")?,
             Knob::Graceful(_) => text.push_str(" announce restart yes\n"),
             Knob::StaleSecs(_) => {}
@@ -87,7 +91,7 @@ fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
             Knob::StrictRole => text.push_str(" announce policy enforce\n"),
             Knob::NoEnforceFirstAs => text.push_str(" enforce neighbor-as no\n"),
             Knob::AcceptAsSets => text.push_str(" reject as-set no\n"),
-            Knob::NoPolicy | Knob::ImportOnly(_) | Knob::NextHopSelf | Knob::Prepend(_) => {}
+            Knob::NoPolicy | Knob::ImportOnly(_) | Knob::NextHopSelf => {}
             Knob::Password(key) => writeln!(text, " tcp md5sig password \"{key}\"")?,
             Knob::TtlSecurity => text.push_str(" ttl-security yes\n"),
             other => return Err(refuse(other)),
@@ -98,7 +102,7 @@ fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
 }
 
 fn filters(text: &mut String, peer: &Peer) -> Result<()> {
-    let address = peer.who.v4();
+    let address = peer.address();
     for knob in &peer.knobs {
         match knob {
             Knob::NoPolicy => writeln!(text, "deny from {address}\ndeny to {address}")?,
@@ -106,7 +110,6 @@ fn filters(text: &mut String, peer: &Peer) -> Result<()> {
                 writeln!(text, "deny from {address}\nallow from {address} prefix {prefix} prefixlen 0 - 32")?;
             }
             Knob::NextHopSelf => writeln!(text, "match to {address} set nexthop self")?,
-            Knob::Prepend(times) => writeln!(text, "match to {address} set prepend-self {times}")?,
             _ => {}
         }
     }

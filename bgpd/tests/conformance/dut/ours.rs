@@ -11,7 +11,7 @@ use lab::daemon::Daemon;
 use lab::peers::ours;
 use lab::{sandbox, shell, wait};
 
-use super::{inside, secret};
+use super::{inside, no_word, secret};
 use crate::plan::{Knob, Peer, Plan};
 use crate::speaker::{DUT_ASN, DUT_ID};
 use crate::wire::{EVPN, Family, V4, V6, VPNV4};
@@ -40,8 +40,12 @@ pub(super) fn wait_ready(daemon: &Daemon) -> Result<()> {
 }
 
 pub(super) fn render(plan: &Plan) -> Result<String> {
+    if let Some(rung) = plan.decision {
+        return Err(no_word(&rung));
+    }
     let mut text = format!(
-        "asn: {DUT_ASN}\nrouterId: {DUT_ID}\nkernel: {{ install: false }}\ncontrol: {{ socket: {} }}\n",
+        "asn: {DUT_ASN}\nrouterId: {DUT_ID}\nkernel: {{ install: {} }}\ncontrol: {{ socket: {} }}\n",
+        plan.kernel,
         socket()?.display()
     );
     if !plan.more.contains("gracefulRestart:") {
@@ -62,10 +66,6 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
     if let Some((range, asn)) = plan.range {
         writeln!(text, "- {{ name: range, range: {range}, asn: {asn}, import: all, export: all }}")?;
     }
-    if !plan.networks.is_empty() {
-        let quoted: Vec<String> = plan.networks.iter().map(|network| format!("\"{network}\"")).collect();
-        writeln!(text, "advertise: [ {{ prefixes: [{}] }} ]", quoted.join(", "))?;
-    }
     Ok(text + &policies + &plan.more)
 }
 
@@ -74,9 +74,9 @@ fn session(text: &mut String, policies: &mut String, peer: &Peer) -> Result<()> 
     let families: Vec<&str> = peer.families().into_iter().map(family).collect();
     write!(
         text,
-        "- {{ name: {name}, address: {}, asn: {}, families: [{}], holdTime: {}s",
-        peer.who.v4(),
-        peer.asn(),
+        "- {{ name: {name}, address: \"{}\", asn: {}, families: [{}], holdTime: {}s",
+        peer.address(),
+        peer.who.asn,
         families.join(", "),
         peer.hold_secs()
     )?;
@@ -88,16 +88,11 @@ fn session(text: &mut String, policies: &mut String, peer: &Peer) -> Result<()> 
     }
     if peer.who.is_external() && !peer.has(&Knob::NoPolicy) {
         let only = peer.knob(|knob| if let Knob::ImportOnly(only) = knob { Some(*only) } else { None });
-        let prepend = peer.knob(|knob| if let Knob::Prepend(times) = knob { Some(*times) } else { None });
         if let Some(only) = only {
             writeln!(policies, "  only-{name}: [ {{ match: {{ prefix: \"{only}\" }}, action: accept }} ]")?;
         }
-        if let Some(times) = prepend {
-            writeln!(policies, "  prepend-{name}: [ {{ action: accept, set: {{ prepend: {times} }} }} ]")?;
-        }
         let import = if only.is_some() { format!("only-{name}") } else { "all".to_owned() };
-        let export = if prepend.is_some() { format!("prepend-{name}") } else { "all".to_owned() };
-        write!(text, ", import: {import}, export: {export}")?;
+        write!(text, ", import: {import}, export: all")?;
     }
     for knob in &peer.knobs {
         text.push_str(&word(&name, knob)?);
@@ -108,8 +103,8 @@ fn session(text: &mut String, policies: &mut String, peer: &Peer) -> Result<()> 
 
 fn word(name: &str, knob: &Knob) -> Result<String> {
     Ok(match knob {
-        Knob::Active | Knob::NoPolicy | Knob::ImportOnly(_) | Knob::Prepend(_) => String::new(),
-        Knob::HoldSecs(_) | Knob::Families(_) | Knob::Asn(_) => String::new(),
+        Knob::Active | Knob::NoPolicy | Knob::ImportOnly(_) => String::new(),
+        Knob::HoldSecs(_) | Knob::Families(_) => String::new(),
         Knob::AddPathsMax(limit) => format!(", addPathsMax: {limit}"),
         Knob::MinHoldSecs(secs) => format!(", minHoldTime: {secs}s"),
         Knob::OpenHoldSecs(secs) => format!(", openHoldTime: {secs}s"),
@@ -118,6 +113,9 @@ fn word(name: &str, knob: &Knob) -> Result<String> {
         Knob::ConnectRetrySecs(secs) => format!(", connectRetry: {secs}s"),
         Knob::Graceful(secs) => format!(", gracefulRestart: {secs}s"),
         Knob::StaleSecs(secs) => format!(", stalePathTime: {secs}s"),
+        Knob::OverIpv6 => String::new(),
+        Knob::RefreshSecs(secs) => format!(", refreshTime: {secs}s"),
+        Knob::LongLivedToAll => ", longLivedPartialDeployment: true".to_owned(),
         Knob::LongLived(secs) => format!(", longLivedGracefulRestart: {secs}s"),
         Knob::AddPaths(direction) => {
             let words = ["off", "receive", "send", "both"];
@@ -135,7 +133,7 @@ fn word(name: &str, knob: &Knob) -> Result<String> {
         Knob::ExtendedNextHop => ", extendedNextHop: true".to_owned(),
         Knob::NextHopSelf => ", nextHop: self".to_owned(),
         Knob::Password(key) => format!(", password: {{ file: {} }}", secret(name, key)?.display()),
-        Knob::TtlSecurity => ", ttlSecurity: 1".to_owned(),
+        Knob::TtlSecurity => ", ttlSecurity: true".to_owned(),
     })
 }
 
@@ -192,4 +190,46 @@ pub(super) fn twins(apart: Duration, within: Duration) -> Result<()> {
 
 fn binary() -> Result<String> {
     Ok(ours::binary()?.to_string_lossy().into_owned())
+}
+
+/// Three reflectors in a full mesh, 10.0.0.1 to 3, and a fourth that is a client of the third; C1 is a client of the first
+/// and C2 one of the fourth.
+pub(super) fn reflectors() -> Result<Vec<Daemon>> {
+    shell::feed(
+        shell::command("ip").args(["-n", "dut", "-batch", "-"]),
+        "addr add 10.0.0.2/16 dev eth0\naddr add 10.0.0.3/16 dev eth0\naddr add 10.0.0.4/16 dev eth0\n",
+    )?;
+    let peers: [&[(&str, bool)]; 4] = [
+        &[("10.0.0.2", false), ("10.0.0.3", false), ("10.0.0.21", true)],
+        &[("10.0.0.1", false), ("10.0.0.3", false)],
+        &[("10.0.0.1", false), ("10.0.0.2", false), ("10.0.0.4", true)],
+        &[("10.0.0.3", false), ("10.0.0.22", true)],
+    ];
+    let mut daemons = Vec::new();
+    for (n, peers) in (1..).zip(peers) {
+        let (config, socket) = (sandbox::work()?.join(format!("rr{n}")), sandbox::work()?.join(format!("rr{n}.sock")));
+        let mut text = format!(
+            "asn: {DUT_ASN}\nrouterId: 10.0.0.{n}\nkernel: {{ install: false }}\ngracefulRestart: \"off\"\n\
+             listen: {{ addresses: [10.0.0.{n}] }}\ncontrol: {{ socket: {} }}\npeers:\n",
+            socket.display()
+        );
+        for (address, client) in peers {
+            let passive = address.len() > 8;
+            writeln!(
+                text,
+                "- {{ address: {address}, localAddress: 10.0.0.{n}, asn: {DUT_ASN}, connectRetry: 1s, \
+                 reflectorClient: {client}, passive: {passive} }}"
+            )?;
+        }
+        fs::write(&config, text)?;
+        let mut launch = inside(&binary()?);
+        launch.args(["run", "--config"]).arg(&config);
+        let daemon = Daemon::spawn(&format!("rr{n}"), launch)?;
+        wait::until("the reflector answers", wait::SOON, || {
+            daemon.alive()?;
+            shell::read(shell::command(&binary()?).args(["status", "--socket"]).arg(&socket)).map(drop)
+        })?;
+        daemons.push(daemon);
+    }
+    Ok(daemons)
 }
