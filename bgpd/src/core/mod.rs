@@ -290,6 +290,9 @@ impl Core {
         }
         if self.deferral.as_ref().is_some_and(|d| d.is_over(now)) {
             self.deferral = None;
+            // What this turn brought is decided first: End-of-RIB stands behind it, and a peer drops what does not come
+            // before that.
+            self.commit();
             self.release();
         }
     }
