@@ -239,15 +239,19 @@ fn check(peer: Option<&Peer>, attrs: &AttrSet, local: &Local) -> Result<(), Reje
     }
     let own = peer.up.as_ref().map(|up| &up.own);
     match attrs.next_hop().addr() {
+        // RFC 2545 section 3: a link-local address alone means something on the link of the session only.
+        Some(addr) if is_link_local(addr) && !is_link_local(peer.addr) => Err(Rejected::BadNextHop),
         Some(addr) if !is_usable(addr) || own.is_some_and(|o| o.contains(addr)) => Err(Rejected::BadNextHop),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Link-local addresses mean nothing without an interface, and no session here is bound to one (RFC 2545 section 3).
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
+}
+
 fn is_usable(addr: IpAddr) -> bool {
-    let is_link_local = matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback() && !is_link_local
+    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback()
 }
 
 /// A default route or a prefix of this node's own needs a rule that names it.

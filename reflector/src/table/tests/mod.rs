@@ -428,6 +428,12 @@ fn unusable_next_hops_are_not_accepted() {
         world.announce(1, P, route.build());
     }
     assert_eq!(world.table.rejected(PeerId(1)), [(Rejected::BadNextHop, 4)]);
+    // The session is over IPv4: a link-local address names no link.
+    let mut route = attrs(1, &[]);
+    let local = core::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    route.local_pref(Some(100)).next_hop(NextHop::from(core::net::IpAddr::V6(local)));
+    world.announce(1, P, route.build());
+    assert_eq!(world.table.rejected(PeerId(1)), [(Rejected::BadNextHop, 5)]);
 }
 
 fn own_block() -> Origination {
