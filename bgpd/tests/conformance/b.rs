@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::bench::{Bench, listen, same};
-use crate::open::{
-    ADD_PATH, FOUR_OCTET_AS, GRACEFUL_RESTART, Layout, MULTIPROTOCOL, ROLE, ROUTE_REFRESH,
-};
+use crate::open::{ADD_PATH, FOUR_OCTET_AS, GRACEFUL_RESTART, Layout, MULTIPROTOCOL, ROLE, ROUTE_REFRESH};
 use crate::open::{LONG_LIVED, Open};
 use crate::plan::{Knob, Plan};
 use crate::routes::Route;

@@ -130,21 +130,22 @@ fn c8(bench: &mut Bench) -> Result<()> {
 }
 
 fn c9(bench: &mut Bench) -> Result<()> {
-    bench.start(spares(0).with_all(&[E1, N1], &Knob::HoldSecs(3)))?;
+    bench.start(spares(0).with_all(&[E1, N1], &Knob::HoldSecs(6)))?;
     let (mut conn, mut twin) = (bench.establish(E1)?, bench.establish(N1)?);
     let beats = |conn: &Conn| -> Vec<Instant> {
         conn.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Keepalive)).map(|(at, _)| *at).collect()
     };
-    for beat in 2..8 {
+    // RFC 4271 section 4.4 forbids more than one a second, so a hold time of 3 s would leave no room for jitter.
+    for beat in 2..7 {
         conn.until("a KEEPALIVE", |conn| beats(conn).len() >= beat)?;
         conn.send(&keepalive())?;
         twin.pump(Duration::from_millis(1), |_| false)?;
         twin.send(&keepalive())?;
     }
     let gaps: Vec<Duration> = beats(&conn).windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
-    ensure!(gaps.iter().all(|gap| *gap < Duration::from_millis(1300)), "KEEPALIVEs after {gaps:?}");
+    ensure!(gaps.iter().all(|gap| *gap < Duration::from_millis(2300)), "KEEPALIVEs after {gaps:?}");
     let spread = gaps.iter().max().context("gaps")?.saturating_sub(*gaps.iter().min().context("gaps")?);
-    ensure!(spread > Duration::from_millis(5), "no jitter in {gaps:?}");
+    ensure!(spread > Duration::from_millis(20), "no jitter in {gaps:?}");
     Ok(())
 }
 

@@ -93,13 +93,10 @@ fn d6(bench: &mut Bench) -> Result<()> {
     // Ours would win, and is dead before the daemon can know.
     ours.abort()?;
     let began = Instant::now();
-    let mut live = match theirs.until("a verdict", |conn| conn.end.is_some() || conn.heard.len() > 1) {
-        Ok(()) if theirs.end.is_none() && theirs.notified().is_none() => {
-            theirs.send(&keepalive())?;
-            theirs
-        }
-        _ => bench.establish(E1)?,
-    };
+    // The daemon may have chosen before it saw the end of the other: then a new one must come up.
+    theirs.send(&keepalive())?;
+    let ended = theirs.pump(Duration::from_millis(500), |conn| conn.end.is_some())?;
+    let mut live = if ended { bench.establish(E1)? } else { theirs };
     ensure!(began.elapsed() < Duration::from_secs(3), "recovered after {:?}", began.elapsed());
     let mut observer = bench.establish(C1)?;
     bench.settle(&mut live, &mut observer)

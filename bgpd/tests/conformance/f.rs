@@ -29,7 +29,10 @@ fn f1(bench: &mut Bench) -> Result<()> {
     // N2 hears what comes from a client, and so would have heard N1's before it.
     bench.settle(&mut n1, &mut e1)?;
     bench.settle(&mut c1, &mut n2)?;
-    ensure!(n2.count(P) == (0, 0) && n2.count(P6) == (0, 0), "an internal route went to another internal neighbour");
+    ensure!(
+        n2.count(P) == (0, 0) && n2.count(P6) == (0, 0),
+        "an internal route went to another internal neighbour"
+    );
     Ok(())
 }
 
@@ -195,7 +198,12 @@ fn f11(bench: &mut Bench) -> Result<()> {
     const NO_EXPORT_SUBCONFED: u32 = 0xFFFF_FF03;
     const UNKNOWN: u32 = 0xFFFF_1234;
     let Six { mut e1, mut e2, mut c1, .. } = bench.six(Plan::six())?;
-    let all = [(NO_EXPORT, "203.0.1.0/24"), (NO_ADVERTISE, "203.0.2.0/24"), (NO_EXPORT_SUBCONFED, "203.0.3.0/24"), (UNKNOWN, "203.0.4.0/24")];
+    let all = [
+        (NO_EXPORT, "203.0.1.0/24"),
+        (NO_ADVERTISE, "203.0.2.0/24"),
+        (NO_EXPORT_SUBCONFED, "203.0.3.0/24"),
+        (UNKNOWN, "203.0.4.0/24"),
+    ];
     for (community, prefix) in all {
         e1.send(&Route::of(E1).community(community).announce(&[prefix]))?;
     }
@@ -205,7 +213,11 @@ fn f11(bench: &mut Bench) -> Result<()> {
     let outside: Vec<bool> = all.iter().map(|(_, prefix)| e2.told(prefix).is_some()).collect();
     same("told inside", inside, vec![true, false, true, true])?;
     same("told outside", outside, vec![false, false, false, true])?;
-    same("the unknown one", e2.told("203.0.4.0/24").map(|told| told.numbers(COMMUNITIES)), Some(vec![UNKNOWN]))
+    same(
+        "the unknown one",
+        e2.told("203.0.4.0/24").map(|told| told.numbers(COMMUNITIES)),
+        Some(vec![UNKNOWN]),
+    )
 }
 
 fn f12(bench: &mut Bench) -> Result<()> {
@@ -276,7 +288,10 @@ fn f16(bench: &mut Bench) -> Result<()> {
     full.until("both End-of-RIBs", |conn| conn.has_end_of_rib(V4) && conn.has_end_of_rib(V6))?;
     for family in [V4, V6] {
         let end = full.changes.iter().position(|change| *change == Change::EndOfRib(family)).context("it")?;
-        let last = full.changes.iter().rposition(|change| matches!(change, Change::Announced((of, ..)) if *of == family));
+        let last = full
+            .changes
+            .iter()
+            .rposition(|change| matches!(change, Change::Announced((of, ..)) if *of == family));
         ensure!(last.is_some_and(|last| last < end), "End-of-RIB before the end");
     }
     let mut one = bench.establish(N1)?;
@@ -288,7 +303,9 @@ fn f16(bench: &mut Bench) -> Result<()> {
 /// The UPDATEs with routes that were heard: octets and number of routes of each.
 fn updates(conn: &Conn) -> Vec<(usize, usize)> {
     let each = conn.heard.iter().filter_map(|(_, heard)| match heard {
-        Heard::Update(update) if !update.announced.is_empty() => Some((update.octets, update.announced.len())),
+        Heard::Update(update) if !update.announced.is_empty() => {
+            Some((update.octets, update.announced.len()))
+        }
         _ => None,
     });
     each.collect()
@@ -328,19 +345,23 @@ fn f18(bench: &mut Bench) -> Result<()> {
         bench.settle(&mut e1, &mut fast)?;
         took.push(began.elapsed());
     }
-    ensure!(took.iter().all(|took| *took < Duration::from_secs(6)), "{took:?} beside a neighbour that reads nothing");
+    ensure!(
+        took.iter().all(|took| *took < Duration::from_secs(6)),
+        "{took:?} beside a neighbour that reads nothing"
+    );
     slow.until("everything in the end", |conn| conn.rib.len() >= 20_000)
 }
 
 fn f19(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six().with(N1, Knob::HoldSecs(3)))?;
-    let (mut e1, mut c1, mut n1) = (bench.establish(E1)?, bench.establish(C1)?, bench.establish(N1)?);
+    let (mut e1, mut c1) = (bench.establish(E1)?, bench.establish(C1)?);
     for chunk in many(V4, 1, 10_000).chunks(900) {
         e1.send(&Route::of(E1).announce(chunk))?;
     }
     bench.settle(&mut e1, &mut c1)?;
+    let mut n1 = bench.establish(N1)?;
+    n1.until("everything", |conn| conn.rib.len() >= 10_000)?;
     n1.send(&keepalive())?;
-    n1.pump(Duration::from_millis(1), |_| false)?;
     let heard = n1.heard.len();
     let began = Instant::now();
     e1.abort()?;
@@ -349,7 +370,10 @@ fn f19(bench: &mut Bench) -> Result<()> {
     let later = n1.heard[heard..].iter().map(|(at, _)| *at);
     let beats: Vec<Instant> = [began].into_iter().chain(later).collect();
     let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
-    ensure!(beats.len() > 2 && longest < Duration::from_millis(1500), "silent for {longest:?} with a hold time of 3 s");
+    ensure!(
+        beats.len() > 2 && longest < Duration::from_millis(1500),
+        "silent for {longest:?} with a hold time of 3 s"
+    );
     n1.is_up()
 }
 
@@ -358,13 +382,17 @@ fn f20(bench: &mut Bench) -> Result<()> {
     let prefixes = many(V4, 1, 1000);
     for round in 0..100 {
         for chunk in prefixes.chunks(500) {
-            let octets = if round % 2 == 0 { Route::of(E1).med(round).announce(chunk) } else { withdraw(chunk) };
+            let octets =
+                if round % 2 == 0 { Route::of(E1).med(round).announce(chunk) } else { withdraw(chunk) };
             e1.send(&octets)?;
         }
     }
     e1.send(&Route::of(E1).med(1000).announce(&prefixes[..500]))?;
     bench.settle(&mut e1, &mut c1)?;
-    let stands = prefixes.iter().filter(|prefix| c1.rib.get(&key(prefix)).is_some_and(|told| told.number(MED) == Some(1000))).count();
+    let stands = prefixes
+        .iter()
+        .filter(|prefix| c1.rib.get(&key(prefix)).is_some_and(|told| told.number(MED) == Some(1000)))
+        .count();
     same("routes that stand", stands, 500)?;
     same("routes at all", prefixes.iter().filter(|prefix| c1.told(prefix).is_some()).count(), 500)?;
     ensure!(c1.changes.len() < 100_000, "{} changes", c1.changes.len());

@@ -56,7 +56,10 @@ fn g3(bench: &mut Bench) -> Result<()> {
     e1.send(&Route::of(E1).announce(&[P]))?;
     for mut observer in [c1, c2, n1, n2] {
         let told = observer.learn(P)?;
-        ensure!(told.value(ORIGINATOR_ID).is_none() && told.value(CLUSTER_LIST).is_none(), "reflected though external");
+        ensure!(
+            told.value(ORIGINATOR_ID).is_none() && told.value(CLUSTER_LIST).is_none(),
+            "reflected though external"
+        );
     }
     Ok(())
 }
@@ -149,7 +152,10 @@ fn g10(bench: &mut Bench) -> Result<()> {
     let Six { mut c1, mut e1, .. } = bench.six(Plan::six())?;
     c1.send(&Route::of(C1).originator([5; 4]).clusters(&[1]).announce(&[P]))?;
     let told = e1.learn(P)?;
-    ensure!(told.value(ORIGINATOR_ID).is_none() && told.value(CLUSTER_LIST).is_none(), "to another AS: {told:?}");
+    ensure!(
+        told.value(ORIGINATOR_ID).is_none() && told.value(CLUSTER_LIST).is_none(),
+        "to another AS: {told:?}"
+    );
     Ok(())
 }
 
@@ -213,7 +219,9 @@ fn g14(bench: &mut Bench) -> Result<()> {
     n1.learn_that(P, "C1's", is(1))?;
     c2.learn_that(P, "C1's", is(1))?;
     // C1's own is the best now, and it knows that one: what it had of C2 goes.
-    c1.until("C2's route withdrawn", |conn| conn.told(P).is_none_or(|told| told.number(ORIGINATOR_ID) == Some(id(C1))))?;
+    c1.until("C2's route withdrawn", |conn| {
+        conn.told(P).is_none_or(|told| told.number(ORIGINATOR_ID) == Some(id(C1)))
+    })?;
     c1.send(&withdraw(&[P]))?;
     c1.learn_that(P, "C2's", is(2))?;
     c2.unlearn(P).or_else(|_| not_back(&c2, P))
@@ -243,7 +251,8 @@ fn g15(bench: &mut Bench) -> Result<()> {
 }
 
 fn g16(bench: &mut Bench) -> Result<()> {
-    let count = std::env::var("CONFORMANCE_CLIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(120_u16);
+    let count =
+        std::env::var("CONFORMANCE_CLIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(120_u16);
     let clients: Vec<Who> = (0..count).map(client).collect();
     bench.start(Plan::of(&clients))?;
     let mut conns = clients.iter().map(|who| bench.establish(*who)).collect::<Result<Vec<_>>>()?;

@@ -122,7 +122,12 @@ fn h5(bench: &mut Bench) -> Result<()> {
 
 fn h6(bench: &mut Bench) -> Result<()> {
     let long = [&[200][..], &[b'x'; 200]].concat();
-    let name: [&[u8]; 4] = [&[0, 0], &[1, 0xFF, 2, 0xFE, 0xFD], &[&long[..51], &[0]].concat(), &[4, b'h', b'o', b's', b't', 1, b'd']];
+    let name: [&[u8]; 4] = [
+        &[0, 0],
+        &[1, 0xFF, 2, 0xFE, 0xFD],
+        &[&long[..51], &[0]].concat(),
+        &[4, b'h', b'o', b's', b't', 1, b'd'],
+    ];
     let whos: Vec<Who> = (0..6).map(spare).collect();
     bench.start(Plan::of(&whos))?;
     let mut short = vec![50];
@@ -138,7 +143,8 @@ fn h6(bench: &mut Bench) -> Result<()> {
 fn h7(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six())?;
     let mut c1 = bench.establish(C1)?;
-    let open = E1.open().with(8, &[0, 1, 4, 3]).with(3, &[0, 1, 0, 1, 1, 64, 3]).with(67, &[1, 2]).with(66, &[]);
+    let open =
+        E1.open().with(8, &[0, 1, 4, 3]).with(3, &[0, 1, 0, 1, 1, 64, 3]).with(67, &[1, 2]).with(66, &[]);
     let mut conn = bench.establish_with(E1, &open)?;
     bench.settle(&mut conn, &mut c1)
 }

@@ -34,7 +34,10 @@ fn fed(bench: &mut Bench, open: &Open) -> Result<(Conn, Conn)> {
 }
 
 fn announced(conn: &Conn, family: Family) -> usize {
-    conn.changes.iter().filter(|change| matches!(change, Change::Announced((of, ..)) if *of == family)).count()
+    conn.changes
+        .iter()
+        .filter(|change| matches!(change, Change::Announced((of, ..)) if *of == family))
+        .count()
 }
 
 fn withdrawn(conn: &Conn) -> usize {
@@ -183,20 +186,23 @@ fn i9(bench: &mut Bench) -> Result<()> {
 
 fn i10(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six().with(N1, Knob::HoldSecs(3)))?;
-    let (mut e1, mut c1, mut n1) = (bench.establish(E1)?, bench.establish(C1)?, bench.establish(N1)?);
+    let (mut e1, mut c1) = (bench.establish(E1)?, bench.establish(C1)?);
     for chunk in many(V4, 1, 2000).chunks(500) {
         e1.send(&Route::of(E1).announce(chunk))?;
     }
     bench.settle(&mut e1, &mut c1)?;
-    n1.send(&keepalive())?;
-    n1.pump(Duration::from_millis(1), |_| false)?;
+    let mut n1 = bench.establish(N1)?;
+    n1.until("everything", |conn| conn.rib.len() >= 2000)?;
     let (heard, began) = (n1.heard.len(), Instant::now());
     c1.changes.clear();
     c1.send(&refresh(V4, 0).repeat(1000))?;
     n1.pump(Duration::from_millis(2500), |_| false)?;
     let times = [began].into_iter().chain(n1.heard[heard..].iter().map(|(at, _)| *at)).collect::<Vec<_>>();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
-    ensure!(times.len() > 2 && longest < Duration::from_millis(1500), "another neighbour heard nothing for {longest:?}");
+    ensure!(
+        times.len() > 2 && longest < Duration::from_millis(1500),
+        "another neighbour heard nothing for {longest:?}"
+    );
     bench.settle(&mut e1, &mut c1)?;
     // A thousand answers would be two million routes.
     ensure!(announced(&c1, V4) < 1_000_000, "{} routes told again", announced(&c1, V4));
@@ -220,7 +226,12 @@ fn i11(bench: &mut Bench) -> Result<()> {
 }
 
 /// Tells the routes again as often as the daemon asks, until the observer sees what it should.
-fn answer_refreshes(from: &mut Conn, prefixes: &[&str], to: &mut Conn, done: impl Fn(&Conn) -> bool) -> Result<()> {
+fn answer_refreshes(
+    from: &mut Conn,
+    prefixes: &[&str],
+    to: &mut Conn,
+    done: impl Fn(&Conn) -> bool,
+) -> Result<()> {
     let began = Instant::now();
     let mut answered = 0;
     while !to.pump(Duration::from_millis(50), &done)? {

@@ -36,7 +36,8 @@ fn unsay(conn: &mut Conn, prefix: &str, id: u32) -> Result<()> {
 
 /// The communities of all paths.
 fn marks(conn: &Conn, prefix: &str) -> Vec<u32> {
-    let mut marks: Vec<u32> = conn.paths(prefix).iter().flat_map(|(_, told)| told.numbers(COMMUNITIES)).collect();
+    let mut marks: Vec<u32> =
+        conn.paths(prefix).iter().flat_map(|(_, told)| told.numbers(COMMUNITIES)).collect();
     marks.sort_unstable();
     marks
 }
@@ -149,7 +150,11 @@ fn j6(bench: &mut Bench) -> Result<()> {
     unsay(&mut c1, P, 4)?;
     shows(&mut c2, P, &[1, 3, 9])?;
     for (id, mark) in before.iter().filter(|(_, mark)| [vec![1], vec![3]].contains(mark)) {
-        ensure!(ids(&c2).contains(&(*id, mark.clone())), "path {mark:?} is not {id} any more: {:?}", ids(&c2));
+        ensure!(
+            ids(&c2).contains(&(*id, mark.clone())),
+            "path {mark:?} is not {id} any more: {:?}",
+            ids(&c2)
+        );
     }
     Ok(())
 }
@@ -162,9 +167,11 @@ fn j7(bench: &mut Bench) -> Result<()> {
 }
 
 fn j8(bench: &mut Bench) -> Result<()> {
-    let plan = Plan::six().with(C1, Knob::AddPaths(3)).with(C2, Knob::AddPaths(2)).with(C2, Knob::AddPathsMax(2));
+    let plan =
+        Plan::six().with(C1, Knob::AddPaths(3)).with(C2, Knob::AddPaths(2)).with(C2, Knob::AddPathsMax(2));
     bench.start(plan)?;
-    let (mut c1, mut c2) = (bench.establish_with(C1, &both_ways(C1))?, bench.establish_with(C2, &both_ways(C2))?);
+    let (mut c1, mut c2) =
+        (bench.establish_with(C1, &both_ways(C1))?, bench.establish_with(C2, &both_ways(C2))?);
     let say_pref = |conn: &mut Conn, id: u32, pref: u32| {
         conn.send(&Route::of(C1).community(id).local_pref(pref).announce_octets(V4, &numbered(id, P)))
     };
@@ -226,7 +233,9 @@ fn j10(bench: &mut Bench) -> Result<()> {
     e2.send(&Route::of(E2).community(3).announce(&[P]))?;
     say(&mut c2, P, 1, 4)?;
     shows(&mut c1, P, &[2, 3, 4]).or_else(|why| {
-        let own = c1.paths(P).iter().all(|(_, told)| told.numbers(COMMUNITIES) != [1] || told.number(ORIGINATOR_ID) == Some(u32::from(C1.v4())));
+        let own = c1.paths(P).iter().all(|(_, told)| {
+            told.numbers(COMMUNITIES) != [1] || told.number(ORIGINATOR_ID) == Some(u32::from(C1.v4()))
+        });
         if own && marks(&c1, P).len() == 4 { Ok(()) } else { Err(why) }
     })?;
     for (_, told) in c1.paths(P) {

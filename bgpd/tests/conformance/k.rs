@@ -220,7 +220,8 @@ const PATIENT: &str = "restart: { waitForUnreachable: 20s, selectionDeferral: 20
 fn restart_of(open: &Open) -> Result<(u16, Vec<(Family, u8)>)> {
     let value = open.value(GRACEFUL_RESTART).unwrap_or(&[]);
     ensure!(value.len() >= 2, "no graceful restart capability");
-    let families = value[2..].chunks_exact(4).map(|four| ((u16::from_be_bytes([four[0], four[1]]), four[2]), four[3]));
+    let families =
+        value[2..].chunks_exact(4).map(|four| ((u16::from_be_bytes([four[0], four[1]]), four[2]), four[3]));
     Ok((u16::from(value[0] >> 4), families.collect()))
 }
 
@@ -232,7 +233,10 @@ fn k11(bench: &mut Bench) -> Result<()> {
     let mut first = bench.connect(E1)?;
     let (flags, families) = restart_of(&first.handshake(&graceful(0, 30))?)?;
     same("R after a restart", flags & RESTARTED, RESTARTED)?;
-    ensure!(families.iter().all(|(_, forwarding)| forwarding & !KEPT == 0) && families.len() == 2, "{families:?}");
+    ensure!(
+        families.iter().all(|(_, forwarding)| forwarding & !KEPT == 0) && families.len() == 2,
+        "{families:?}"
+    );
     first.send(&end_of_rib(V4))?;
     first.send(&end_of_rib(V6))?;
     first.until("End-of-RIB", |conn| conn.has_end_of_rib(V4) && conn.has_end_of_rib(V6))?;
@@ -285,9 +289,12 @@ fn k12(bench: &mut Bench) -> Result<()> {
 }
 
 fn k13(bench: &mut Bench) -> Result<()> {
-    let all: Vec<Who> = (0..60).map(|n| Who { host: 900 + n, asn: DUT_ASN, client: true }).chain([E1, C1]).collect();
+    let all: Vec<Who> =
+        (0..60).map(|n| Who { host: 900 + n, asn: DUT_ASN, client: true }).chain([E1, C1]).collect();
     let knob = Knob::Graceful(60);
-    let plan = Plan::of(&all).with_all(&all, &knob).more("restart: { waitForUnreachable: 2s, selectionDeferral: 60s }\n");
+    let plan = Plan::of(&all)
+        .with_all(&all, &knob)
+        .more("restart: { waitForUnreachable: 2s, selectionDeferral: 60s }\n");
     bench.start(plan.alone())?;
     bench.restart()?;
     let began = Instant::now();
@@ -301,7 +308,11 @@ fn k13(bench: &mut Bench) -> Result<()> {
     for conn in &mut conns {
         conn.until("End-of-RIB", |conn| conn.has_end_of_rib(V4))?;
     }
-    ensure!(began.elapsed() < Duration::from_secs(8), "a dead neighbour held everybody up for {:?}", began.elapsed());
+    ensure!(
+        began.elapsed() < Duration::from_secs(8),
+        "a dead neighbour held everybody up for {:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 

@@ -77,7 +77,11 @@ fn l3(bench: &mut Bench) -> Result<()> {
     plain.unlearn(&first)?;
     let told = partial.learn_that(&first, "LLGR_STALE", is_stale)?;
     same("LOCAL_PREF", told.number(LOCAL_PREF), Some(0))?;
-    ensure!(told.numbers(COMMUNITIES).contains(&NO_EXPORT), "without NO_EXPORT: {:?}", told.numbers(COMMUNITIES));
+    ensure!(
+        told.numbers(COMMUNITIES).contains(&NO_EXPORT),
+        "without NO_EXPORT: {:?}",
+        told.numbers(COMMUNITIES)
+    );
     Ok(())
 }
 
@@ -123,7 +127,8 @@ fn l6(bench: &mut Bench) -> Result<()> {
     back.send(&end_of_rib(V4))?;
     back.send(&end_of_rib(V6))?;
     let prefixes = lost.prefixes.clone();
-    let fresh = |conn: &Conn| prefixes.iter().all(|prefix| conn.told(prefix).is_some_and(|told| !is_stale(told)));
+    let fresh =
+        |conn: &Conn| prefixes.iter().all(|prefix| conn.told(prefix).is_some_and(|told| !is_stale(told)));
     lost.c1.until("the mark gone", fresh)?;
     lost.c1.pump(Duration::from_secs(5), |conn| !fresh(conn))?;
     ensure!(fresh(&lost.c1), "the timer went on after End-of-RIB");

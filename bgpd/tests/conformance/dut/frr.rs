@@ -125,7 +125,11 @@ fn session(text: &mut String, peer: &Peer) -> Result<()> {
             Knob::AddPaths(_) | Knob::AllowOwnAs(_) | Knob::MaxPrefixes(_) | Knob::NextHopSelf => {}
             Knob::MaxPrefixesWarn | Knob::MaxPrefixesRestartSecs(_) => {}
             Knob::ImportOnly(_) => {}
-            Knob::OpenHoldSecs(_) | Knob::SendHoldSecs(_) | Knob::AddPathsMax(_) | Knob::RefreshSecs(_) | Knob::LongLivedToAll => return Err(refuse(knob)),
+            Knob::OpenHoldSecs(_)
+            | Knob::SendHoldSecs(_)
+            | Knob::AddPathsMax(_)
+            | Knob::RefreshSecs(_)
+            | Knob::LongLivedToAll => return Err(refuse(knob)),
         }
     }
     Ok(())

@@ -51,7 +51,13 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
 }
 
 fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
-    writeln!(text, "neighbor {} {{\n remote-as {}\n descr {}", peer.address(), peer.who.asn, peer.who.name())?;
+    writeln!(
+        text,
+        "neighbor {} {{\n remote-as {}\n descr {}",
+        peer.address(),
+        peer.who.asn,
+        peer.who.name()
+    )?;
     let own = if peer.address().is_ipv6() { IpAddr::from(DUT_V6) } else { DUT_ID.into() };
     writeln!(text, " local-address {own}\n holdtime {}", peer.hold_secs())?;
     if !peer.has(&Knob::Active) {

@@ -207,7 +207,8 @@ pub(super) fn reflectors() -> Result<Vec<Daemon>> {
     ];
     let mut daemons = Vec::new();
     for (n, peers) in (1..).zip(peers) {
-        let (config, socket) = (sandbox::work()?.join(format!("rr{n}")), sandbox::work()?.join(format!("rr{n}.sock")));
+        let (config, socket) =
+            (sandbox::work()?.join(format!("rr{n}")), sandbox::work()?.join(format!("rr{n}.sock")));
         let mut text = format!(
             "asn: {DUT_ASN}\nrouterId: 10.0.0.{n}\nkernel: {{ install: false }}\ngracefulRestart: \"off\"\n\
              listen: {{ addresses: [10.0.0.{n}] }}\ncontrol: {{ socket: {} }}\npeers:\n",
