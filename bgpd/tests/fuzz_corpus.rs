@@ -40,3 +40,13 @@ fn attributes() {
 fn sessions() {
     replay("session", targets::session);
 }
+
+#[test]
+fn tables() {
+    replay("table", targets::table);
+}
+
+#[test]
+fn clusters() {
+    replay("cluster", targets::cluster);
+}

@@ -1,11 +1,13 @@
 //! What the fuzz targets do with octets. A target is five lines around one of these; `bgpd/tests/fuzz_corpus.rs` replays the
 //! corpus through the same functions in every test run.
 
+mod tables;
 mod wire;
 
 use reflector::ids::PeerId;
 use reflector::session::{Backlog, Config, ConnId, Connect, Session, Verdict as Admission};
 use reflector::time::{Duration, Instant};
+pub use tables::table;
 pub use wire::{attributes, differential, message, roundtrip};
 
 /// A peer that sends anything, in pieces of any size, with time passing in between.
@@ -33,6 +35,13 @@ pub fn session(data: &[u8]) {
         {
             conn = next;
         }
+    }
+}
+
+/// A simulated cluster in which the octets draw who there is and what goes wrong: in the end all is well.
+pub fn cluster(data: &[u8]) {
+    if let Err(failure) = sim::run_scripted(data, 3) {
+        panic!("{}\n{}", failure.what, failure.trace);
     }
 }
 

@@ -4,7 +4,7 @@
 //! happen, octet by octet through [`wire`], and [`check`] compares the end with a model that does not speak BGP. A run that
 //! fails prints its seed, and is kept as a test under the name of what it found.
 //!
-//! There is no wall clock to step here: neither machine knows one.
+//! There is no wall clock to step here: neither machine knows one, and a test of the house keeps it so.
 
 pub mod check;
 pub mod faults;
@@ -60,6 +60,12 @@ pub fn run_restarts(seed: u64, size: usize) -> Result<Summary, Failure> {
     topology.restarts = Restarts::Graceful;
     let mut faults = Vec::new();
     let mut at = Instant::EPOCH + Duration::from_secs(60);
+    if random.chance(20) {
+        // All at once: nobody is left to ask, and what the kernels have must last until everybody is back.
+        let span = random.span(Duration::from_millis(1), Duration::from_secs(2));
+        faults.push((at, Fault::Blackout(span)));
+        at = at + span + Duration::from_secs(60);
+    }
     for _ in 0..random.between(1, 4) {
         let node = NodeId(random.below(topology.nodes.len()) as u16);
         let span = random.span(Duration::from_millis(1), Duration::from_secs(40));
@@ -75,6 +81,14 @@ pub fn run(seed: u64, size: usize) -> Result<Summary, Failure> {
     let topology = Topology::draw(size, &mut random);
     let faults = faults::draw(&topology, &mut random);
     run_with(topology, faults, seed, None)
+}
+
+/// Runs what a script says, two octets a draw: who there is, and what goes wrong.
+pub fn run_scripted(script: &[u8], size: usize) -> Result<Summary, Failure> {
+    let mut random = Random::scripted(script);
+    let topology = Topology::draw(size, &mut random);
+    let faults = faults::draw(&topology, &mut random);
+    run_with(topology, faults, random.any(), None)
 }
 
 fn run_with(

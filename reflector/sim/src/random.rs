@@ -1,21 +1,34 @@
-//! Chance that repeats: everything a run draws comes from its seed.
+//! Chance that repeats: everything a run draws comes from its seed, or from a script that says what is drawn first.
 
 use reflector::time::Duration;
 
-/// A small pseudo-random generator (splitmix64).
+/// A small pseudo-random generator (splitmix64). With a script, the first draws are read from that: so a fuzzer
+/// decides what a run is about.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random {
+    state: u64,
+    script: Vec<u8>,
+}
 
 impl Random {
     /// Starts from a seed.
     pub fn new(seed: u64) -> Random {
-        Random(seed ^ 0x5DEE_CE66_D153_1A2B)
+        Random { state: seed ^ 0x5DEE_CE66_D153_1A2B, script: Vec::new() }
+    }
+
+    /// Starts with a script, two octets a draw.
+    pub fn scripted(script: &[u8]) -> Random {
+        Random { script: script.iter().rev().copied().collect(), ..Random::new(0) }
     }
 
     /// Any number.
     pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        if let Some(high) = self.script.pop() {
+            let low = self.script.pop().unwrap_or(0);
+            return u64::from(u16::from_be_bytes([high, low]));
+        }
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
@@ -56,5 +69,17 @@ impl Random {
             taken.push(left.swap_remove(at));
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_decides_until_it_ends() {
+        let mut random = Random::scripted(&[0, 7, 1, 0, 9]);
+        assert_eq!([random.any(), random.any(), random.any()], [7, 256, 9 << 8]);
+        assert_eq!(random.any(), Random::new(0).any());
     }
 }
