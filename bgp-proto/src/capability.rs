@@ -236,6 +236,15 @@ impl Capability {
             .unwrap_or_else(|| Capability::Unknown { code, value: Bytes::copy_from_slice(value) })
     }
 
+    /// Reads capabilities one behind the other. `None` if one runs past the end.
+    pub fn decode_all(octets: &[u8]) -> Option<Vec<Capability>> {
+        let mut cursor = Cursor::new(octets);
+        all(&mut cursor, |cursor| {
+            let (code, len) = (cursor.u8()?, cursor.u8()?);
+            cursor.take(usize::from(len)).map(|value| Capability::decode(code, value))
+        })
+    }
+
     fn known(code: u8, value: &[u8]) -> Option<Capability> {
         let mut cursor = Cursor::new(value);
         let capability = match code {

@@ -7,7 +7,7 @@
 
 use crate::attr::{AsPath, AttrSet, Flags, NextHop, RawAttr, attr_header};
 use crate::context::{AsnWidth, WireContext};
-use crate::error::TooLong;
+use crate::error::EncodeError;
 use crate::family::Family;
 use crate::iana::{AttrCode, MessageKind};
 use crate::id::{Asn, PathId};
@@ -28,6 +28,7 @@ pub struct AttrBlock {
     form: Form,
     add_path: bool,
     max: usize,
+    hop_fits: bool,
 }
 
 /// Where the NLRI stand.
@@ -43,7 +44,7 @@ enum Form {
 const FIXED: usize = HEADER_OCTETS + 4;
 
 impl AttrBlock {
-    /// Encodes attributes. The next hop must be one that [`NextHop::fits`] the family and context.
+    /// Encodes attributes. With a next hop that does not [fit](NextHop::fits) the family and context the block writes nothing.
     pub fn new(attrs: &AttrSet, family: Family, ctx: &WireContext) -> AttrBlock {
         let classic = family == Family::IPV4_UNICAST && matches!(attrs.next_hop(), NextHop::V4(_));
         let mut template = Vec::with_capacity(FIXED + 48 + attrs.octets().len());
@@ -62,7 +63,8 @@ impl AttrBlock {
         }
         let form = if classic { Form::Classic } else { Form::Multiprotocol };
         let (add_path, max) = (ctx.add_path.contains(family), ctx.message_max.octets());
-        AttrBlock { family, template, before, form, add_path, max }
+        let hop_fits = attrs.next_hop().fits(family, ctx);
+        AttrBlock { family, template, before, form, add_path, max, hop_fits }
     }
 
     /// The encoded attributes, MP_REACH_NLRI apart.
@@ -80,13 +82,16 @@ impl AttrBlock {
     }
 
     /// Appends as many UPDATEs as it takes to announce these NLRI, and returns how many. If one does not fit in a message
-    /// of its own, nothing is appended.
+    /// of its own, or the next hop does not fit the session, nothing is appended.
     #[inline(always)]
     pub fn encode_updates<N: AsNlri>(
         &self,
         nlri: impl IntoIterator<Item = (PathId, N)>,
         out: &mut BytesMut,
-    ) -> Result<usize, TooLong> {
+    ) -> Result<usize, EncodeError> {
+        if !self.hop_fits {
+            return Err(EncodeError::NextHop);
+        }
         let start = out.len();
         let (before, behind) = self.template.split_at_checked(self.before).unwrap_or((&[], &[]));
         let mut nlri = nlri.into_iter();
@@ -100,7 +105,7 @@ impl AttrBlock {
             let needed = frame.len(out);
             if needed > self.max {
                 out.truncate(start);
-                return Err(TooLong { needed, max: self.max });
+                return Err(EncodeError::TooLong { needed, max: self.max });
             }
             next = fill(&mut nlri, out, &frame, self.add_path, self.max);
             if self.form == Form::Multiprotocol {

@@ -243,19 +243,30 @@ impl fmt::Display for Reset {
 
 impl core::error::Error for Reset {}
 
-/// A route that does not fit in one message of the session: its attributes alone are too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong {
-    /// Octets that the smallest message would have had.
-    pub needed: usize,
-    /// Octets that the session allows.
-    pub max: usize,
+/// Why routes cannot be written for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// One route with its attributes is longer than the session's messages may be.
+    TooLong {
+        /// Octets that a message with one route would have.
+        needed: usize,
+        /// Octets that the session allows.
+        max: usize,
+    },
+    /// The session takes no next hop of this form for routes of the family.
+    NextHop,
 }
 
-impl fmt::Display for TooLong {
+impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message of {} octets where the session allows {}", self.needed, self.max)
+        match self {
+            EncodeError::TooLong { needed, max } => {
+                write!(f, "a message of {needed} octets where the session allows {max}")
+            }
+            EncodeError::NextHop => f.write_str("a next hop that the session does not take for the family"),
+        }
     }
 }
 
-impl core::error::Error for TooLong {}
+impl core::error::Error for EncodeError {}

@@ -3,9 +3,11 @@
 //! Source: the IANA registries "BGP Parameters" and "BGP Message Types". Numbers we do not act upon are listed too,
 //! because an operator wants to read `PREFIX_SID` and not `40`.
 
+use crate::text::ParseError;
 use core::fmt;
+use core::str::FromStr;
 
-/// A path attribute's type code.
+/// A path attribute's type code. Text form: the registered name, `attribute 99` for a number without one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttrCode(pub u8);
 
@@ -18,6 +20,13 @@ macro_rules! attr_codes {
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($code => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+
+            fn named(name: &str) -> Option<AttrCode> {
+                match name {
+                    $(stringify!($name) => Some(AttrCode::$name),)*
                     _ => None,
                 }
             }
@@ -71,6 +80,17 @@ impl fmt::Display for AttrCode {
 impl fmt::Debug for AttrCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for AttrCode {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        const WRONG: ParseError =
+            ParseError("an attribute is a name such as LARGE_COMMUNITIES, or a number 0 to 255");
+        let digits = s.strip_prefix("attribute ").unwrap_or(s);
+        AttrCode::named(s).or_else(|| digits.parse().ok().map(AttrCode)).ok_or(WRONG)
     }
 }
 
@@ -152,6 +172,7 @@ error_codes! {
     OPEN_PEER_AS = 2 / 2, "Bad Peer AS";
     OPEN_IDENTIFIER = 2 / 3, "Bad BGP Identifier";
     OPEN_PARAMETER = 2 / 4, "Unsupported Optional Parameter";
+    OPEN_AUTHENTICATION = 2 / 5, "Authentication Failure (deprecated)";
     OPEN_HOLD_TIME = 2 / 6, "Unacceptable Hold Time";
     OPEN_CAPABILITY = 2 / 7, "Unsupported Capability";
     OPEN_ROLE = 2 / 11, "Role Mismatch";
@@ -162,6 +183,7 @@ error_codes! {
     UPDATE_FLAGS = 3 / 4, "Attribute Flags Error";
     UPDATE_LENGTH = 3 / 5, "Attribute Length Error";
     UPDATE_ORIGIN = 3 / 6, "Invalid ORIGIN Attribute";
+    UPDATE_LOOP = 3 / 7, "AS Routing Loop (deprecated)";
     UPDATE_NEXT_HOP = 3 / 8, "Invalid NEXT_HOP Attribute";
     UPDATE_OPTIONAL = 3 / 9, "Optional Attribute Error";
     UPDATE_NETWORK = 3 / 10, "Invalid Network Field";
@@ -228,5 +250,20 @@ impl fmt::Display for ErrorCode {
 impl fmt::Debug for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} ({self})", self.code, self.subcode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_attribute_reads_back_from_its_name() {
+        for code in (0..=255).map(AttrCode) {
+            assert_eq!(code.to_string().parse(), Ok(code));
+        }
+        assert_eq!("32".parse(), Ok(AttrCode::LARGE_COMMUNITIES));
+        assert!("256".parse::<AttrCode>().is_err() && "MEDIUM".parse::<AttrCode>().is_err());
     }
 }

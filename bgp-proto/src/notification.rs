@@ -1,13 +1,43 @@
 //! NOTIFICATION: why a session ends (RFC 4271 section 4.5).
 //!
-//! A code, a subcode and data whose form depends on them. Two forms are read here because people read them: the
-//! shutdown communication of RFC 9003, and the hard reset of RFC 8538, which wraps the reason for it.
+//! A code, a subcode and data whose form depends on them: [`Notification::detail`] reads each registered form, and
+//! `Display` prints what an operator wants to know of it. Text from the peer (RFC 9003) is made harmless on the way.
 
-use crate::family::Family;
-use crate::iana::{ErrorCode, MessageKind};
+use crate::capability::Capability;
+use crate::family::{Afi, Family, Safi};
+use crate::iana::{AttrCode, ErrorCode, MessageKind};
 use crate::writer::Frame;
+use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::fmt;
+
+/// What the data of a NOTIFICATION say, by code and subcode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detail<'a> {
+    /// Nothing.
+    None,
+    /// The length field that was wrong (RFC 4271 section 6.1).
+    Length(u16),
+    /// The type of the message that was wrong or unexpected (RFC 4271 section 6.1, RFC 6608 section 4).
+    MessageType(u8),
+    /// The largest version that the sender supports (RFC 4271 section 6.2).
+    Version(u16),
+    /// Capabilities that the sender requires (RFC 5492 section 5).
+    Capabilities(Vec<Capability>),
+    /// The attribute that was wrong, header and all (RFC 4271 section 6.3).
+    Attribute(AttrCode, &'a [u8]),
+    /// The family and the limit that was exceeded (RFC 4486 section 4).
+    MaxPrefixes(Family, u32),
+    /// Words of the operator, as received (RFC 9003 section 2).
+    Communication(&'a [u8]),
+    /// Why a hard reset was made (RFC 8538 section 3).
+    HardReset(Notification),
+    /// The whole message that was wrong (RFC 7313 section 5).
+    Message(&'a [u8]),
+    /// Data that have no registered form, or not the one that they should have.
+    Octets(&'a [u8]),
+}
 
 /// A NOTIFICATION message. Owned: it is kept as the reason why a session ended.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -74,6 +104,49 @@ impl Notification {
         frame.end(out);
     }
 
+    /// What the data say.
+    pub fn detail(&self) -> Detail<'_> {
+        if self.data.is_empty() {
+            return Detail::None;
+        }
+        self.registered_detail().unwrap_or(Detail::Octets(&self.data))
+    }
+
+    fn registered_detail(&self) -> Option<Detail<'_>> {
+        let data: &[u8] = &self.data;
+        let two = || data.try_into().ok().map(u16::from_be_bytes);
+        match self.error {
+            ErrorCode::HEADER_LENGTH => two().map(Detail::Length),
+            ErrorCode::OPEN_VERSION => two().map(Detail::Version),
+            ErrorCode::HEADER_TYPE
+            | ErrorCode::FSM_OPEN_SENT
+            | ErrorCode::FSM_OPEN_CONFIRM
+            | ErrorCode::FSM_ESTABLISHED => match data {
+                [kind] => Some(Detail::MessageType(*kind)),
+                _ => None,
+            },
+            ErrorCode::OPEN_CAPABILITY => Capability::decode_all(data).map(Detail::Capabilities),
+            ErrorCode::UPDATE_UNRECOGNIZED
+            | ErrorCode::UPDATE_FLAGS
+            | ErrorCode::UPDATE_LENGTH
+            | ErrorCode::UPDATE_ORIGIN
+            | ErrorCode::UPDATE_NEXT_HOP
+            | ErrorCode::UPDATE_OPTIONAL => data.get(1).map(|code| Detail::Attribute(AttrCode(*code), data)),
+            ErrorCode::CEASE_MAX_PREFIXES => {
+                let [afi_high, afi_low, safi, limit @ ..] = data else { return None };
+                let afi = Afi(u16::from_be_bytes([*afi_high, *afi_low]));
+                let limit = u32::from_be_bytes(limit.try_into().ok()?);
+                Some(Detail::MaxPrefixes(Family::new(afi, Safi(*safi)), limit))
+            }
+            ErrorCode::CEASE_SHUTDOWN | ErrorCode::CEASE_RESET => {
+                self.communication().map(Detail::Communication)
+            }
+            ErrorCode::CEASE_HARD_RESET => self.hard_reset_reason().map(Detail::HardReset),
+            ErrorCode::REFRESH_LENGTH => Some(Detail::Message(data)),
+            _ => None,
+        }
+    }
+
     /// The shutdown communication, if there is one that is not empty. Octets that are not UTF-8 are left out by
     /// `Display`; here the octets are as received (RFC 9003 section 2).
     pub fn communication(&self) -> Option<&[u8]> {
@@ -95,25 +168,45 @@ impl Notification {
 }
 
 impl fmt::Display for Notification {
-    /// Names, then the communication with control characters and bad UTF-8 made harmless.
+    /// Names, then what the data say, with control characters and bad UTF-8 made harmless.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)?;
-        if let Some(reason) = self.hard_reset_reason() {
-            return write!(f, " because of {}", reason.error);
-        }
-        let Some(text) = self.communication() else { return Ok(()) };
-        f.write_str(" \"")?;
-        for chunk in text.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                let shown = if c.is_control() || c == '"' { char::REPLACEMENT_CHARACTER } else { c };
-                write!(f, "{shown}")?;
+        match self.detail() {
+            Detail::Communication(text) => communication(text, f),
+            Detail::HardReset(reason) => write!(f, " because of {}", reason.error),
+            Detail::Length(len) => write!(f, " ({len} octets)"),
+            Detail::Version(version) => write!(f, " (at most {version})"),
+            Detail::MessageType(octet) => match MessageKind::from_octet(octet) {
+                Some(kind) => write!(f, " ({kind})"),
+                None => write!(f, " (type {octet})"),
+            },
+            Detail::Attribute(code, _) => write!(f, " ({code})"),
+            Detail::MaxPrefixes(family, limit) => write!(f, " ({limit} of {family})"),
+            Detail::Capabilities(capabilities) => {
+                f.write_str(" (")?;
+                for (i, capability) in capabilities.iter().enumerate() {
+                    let comma = if i > 0 { ", " } else { "" };
+                    write!(f, "{comma}{capability:?}")?;
+                }
+                f.write_str(")")
             }
-            if !chunk.invalid().is_empty() {
-                write!(f, "{}", char::REPLACEMENT_CHARACTER)?;
-            }
+            Detail::None | Detail::Message(_) | Detail::Octets(_) => Ok(()),
         }
-        f.write_str("\"")
     }
+}
+
+fn communication(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(" \"")?;
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let shown = if c.is_control() || c == '"' { char::REPLACEMENT_CHARACTER } else { c };
+            write!(f, "{shown}")?;
+        }
+        if !chunk.invalid().is_empty() {
+            write!(f, "{}", char::REPLACEMENT_CHARACTER)?;
+        }
+    }
+    f.write_str("\"")
 }
 
 impl fmt::Debug for Notification {
@@ -143,6 +236,31 @@ mod tests {
         assert_eq!(lying.communication(), None);
         let dirty = Notification::with_data(ErrorCode::CEASE_SHUTDOWN, &[4, 0xFF, b'\n', b'a', 0xC3]);
         assert_eq!(dirty.to_string(), "Cease/Administrative Shutdown \"\u{FFFD}\u{FFFD}a\u{FFFD}\"");
+    }
+
+    #[test]
+    fn every_registered_form_is_read() {
+        let text = |error, data: &[u8]| Notification::with_data(error, data).to_string();
+        let header = "Message Header Error/";
+        assert_eq!(
+            text(ErrorCode::HEADER_LENGTH, &[0, 18]),
+            format!("{header}Bad Message Length (18 octets)")
+        );
+        assert_eq!(text(ErrorCode::HEADER_TYPE, &[9]), format!("{header}Bad Message Type (type 9)"));
+        let open = "OPEN Message Error/Unsupported";
+        assert_eq!(text(ErrorCode::OPEN_VERSION, &[0, 4]), format!("{open} Version Number (at most 4)"));
+        let wanted = text(ErrorCode::OPEN_CAPABILITY, &[1, 4, 0, 2, 0, 1, 70, 0]);
+        assert_eq!(wanted, format!("{open} Capability (Multiprotocol(ipv6), EnhancedRefresh)"));
+        let flags = text(ErrorCode::UPDATE_FLAGS, &[0x80, 1, 1, 0]);
+        assert_eq!(flags, "UPDATE Message Error/Attribute Flags Error (ORIGIN)");
+        let fsm = "Finite State Machine Error/Unexpected Message in OpenSent State (UPDATE)";
+        assert_eq!(text(ErrorCode::FSM_OPEN_SENT, &[2]), fsm);
+        let limit = Notification::max_prefixes(Family::IPV4_UNICAST, 100);
+        assert_eq!(limit.to_string(), "Cease/Maximum Number of Prefixes Reached (100 of ipv4)");
+        // Data of another form than registered are octets, and no text.
+        let odd = Notification::with_data(ErrorCode::HEADER_LENGTH, &[1, 2, 3]);
+        assert_eq!(odd.detail(), Detail::Octets(&[1, 2, 3]));
+        assert_eq!(Notification::new(ErrorCode::HOLD_TIMER_EXPIRED).detail(), Detail::None);
     }
 
     #[test]

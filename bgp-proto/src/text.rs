@@ -1,4 +1,4 @@
-//! Text that could not be read.
+//! Reading text forms.
 
 use core::fmt;
 
@@ -13,3 +13,14 @@ impl fmt::Display for ParseError {
 }
 
 impl core::error::Error for ParseError {}
+
+/// Exactly as many octets as there is room for.
+pub(crate) fn unhex(digits: &str, octets: &mut [u8]) -> Option<()> {
+    if digits.len() != octets.len() * 2 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (i, octet) in octets.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(())
+}

@@ -301,9 +301,26 @@ fn a_route_that_cannot_fit_is_refused_and_leaves_no_trace() {
     let block = AttrBlock::new(&builder.build(), Family::IPV4_UNICAST, &WireContext::PLAIN);
     let mut out = BytesMut::from(&b"before"[..]);
     let short = [(PathId(0), Prefix::DEFAULT_V4)];
-    assert_eq!(block.encode_updates(short, &mut out), Err(TooLong { needed: 4097, max: 4096 }));
+    assert_eq!(block.encode_updates(short, &mut out), Err(EncodeError::TooLong { needed: 4097, max: 4096 }));
     assert_eq!(&out[..], b"before");
     assert_eq!(block.encode_updates([] as [(PathId, Prefix); 0], &mut out), Ok(0));
+}
+
+#[test]
+fn a_next_hop_that_the_session_does_not_take_is_not_written() {
+    let attrs = AttrSet::builder(NextHop::from(Ipv6Addr::LOCALHOST)).origin(Origin::Igp).as_path(&[]).build();
+    let route = [(PathId(0), Prefix::DEFAULT_V4)];
+    let mut out = BytesMut::new();
+    let plain = WireContext::modern(PeerKind::External);
+    let block = AttrBlock::new(&attrs, Family::IPV4_UNICAST, &plain);
+    assert_eq!(block.encode_updates(route, &mut out), Err(EncodeError::NextHop));
+    assert!(out.is_empty());
+    // RFC 8950 section 4.
+    let extended = WireContext { extended_next_hop: FamilySet::IPV4, ..plain };
+    assert_eq!(
+        AttrBlock::new(&attrs, Family::IPV4_UNICAST, &extended).encode_updates(route, &mut out),
+        Ok(1)
+    );
 }
 
 #[test]

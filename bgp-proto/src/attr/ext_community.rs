@@ -6,7 +6,7 @@
 use super::list::{Item, List, sealed::Sealed};
 use super::tunnel::{MacAddr, TunnelType};
 use crate::id::Asn;
-use crate::text::ParseError;
+use crate::text::{ParseError, unhex};
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
@@ -195,17 +195,6 @@ fn administered(subtype: u8, text: &str) -> Option<ExtCommunity> {
     };
     let ([a, b], [c, d, e, f]) = (short.to_be_bytes(), value.parse::<u32>().ok()?.to_be_bytes());
     Some(ExtCommunity([0, subtype, a, b, c, d, e, f]))
-}
-
-/// Exactly as many octets as there is room for.
-fn unhex(digits: &str, octets: &mut [u8]) -> Option<()> {
-    if digits.len() != octets.len() * 2 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (i, octet) in octets.iter_mut().enumerate() {
-        *octet = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(())
 }
 
 /// An extended community with an IPv6 address (RFC 5701). Text form: the octets in hexadecimal.

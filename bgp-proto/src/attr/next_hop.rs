@@ -6,10 +6,12 @@
 
 use crate::context::WireContext;
 use crate::family::{Afi, Family, Safi};
+use crate::text::{ParseError, unhex};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
 
-/// A next hop. Text form: the address; `GLOBAL LINK-LOCAL` where there are two.
+/// A next hop. Text form: the address; `GLOBAL LINK-LOCAL` where there are two; `none`; other octets in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NextHop {
     /// An IPv4 address.
@@ -182,6 +184,33 @@ impl fmt::Display for NextHop {
     }
 }
 
+impl FromStr for NextHop {
+    type Err = ParseError;
+
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        const WRONG: ParseError = ParseError(
+            "a next hop is an address, a global and a link-local one, or octets in hexadecimal behind 0x",
+        );
+        if s == "none" {
+            return Ok(NextHop::NONE);
+        }
+        if let Some(digits) = s.strip_prefix("0x") {
+            let mut octets = [0; 48];
+            let octets = octets.get_mut(..digits.len() / 2).ok_or(WRONG)?;
+            unhex(digits, octets).ok_or(WRONG)?;
+            let hop = NextHop::from_octets(octets).filter(|hop| matches!(hop, NextHop::Opaque(_)));
+            return hop.ok_or(WRONG);
+        }
+        match s.split_once(' ') {
+            None => s.parse::<IpAddr>().map(NextHop::from).map_err(|_| WRONG),
+            Some((global, link_local)) => Ok(NextHop::V6 {
+                global: global.parse().map_err(|_| WRONG)?,
+                link_local: Some(link_local.parse().map_err(|_| WRONG)?),
+            }),
+        }
+    }
+}
+
 impl fmt::Debug for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -191,6 +220,7 @@ impl fmt::Debug for NextHop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn octets_read_back() {
@@ -199,6 +229,7 @@ mod tests {
             let hop = NextHop::from_octets(&octets).unwrap();
             assert_eq!(hop.octets_len(), n);
             hop.with_octets(|read| assert_eq!(read, octets));
+            assert_eq!(hop.to_string().parse(), Ok(hop));
         }
         assert!(NextHop::from_octets(&[0; 49]).is_none());
     }

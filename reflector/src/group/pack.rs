@@ -52,6 +52,9 @@ fn nlri<'a>(run: &'a [Item], store: &'a Store<'_>) -> impl Iterator<Item = (Path
 pub(super) fn fits(item: &Item, family: Family, wire: &WireContext, store: &Store<'_>) -> bool {
     let State::Live(attrs) = item.state else { return true };
     let attrs = store.attrs.get(attrs);
+    if !attrs.next_hop().fits(family, wire) {
+        return false;
+    }
     if attrs.octets().len() < CERTAINLY_FITS {
         return true;
     }
