@@ -5,7 +5,7 @@
 
 use crate::family::{Afi, Family, Safi};
 use crate::id::Asn;
-use crate::reader::Cursor;
+use crate::reader::plain::{self, Parsed, Parser, be_u8, be_u16, be_u24, be_u32, items, whole};
 use crate::text::ParseError;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -238,53 +238,42 @@ impl Capability {
 
     /// Reads capabilities one behind the other. `None` if one runs past the end.
     pub fn decode_all(octets: &[u8]) -> Option<Vec<Capability>> {
-        let mut cursor = Cursor::new(octets);
-        all(&mut cursor, |cursor| {
-            let (code, len) = (cursor.u8()?, cursor.u8()?);
-            cursor.take(usize::from(len)).map(|value| Capability::decode(code, value))
-        })
+        let mut capabilities = Vec::new();
+        Capability::decode_into(octets, &mut capabilities).map(|()| capabilities)
+    }
+
+    /// As [`Capability::decode_all`], behind those that are there.
+    pub(crate) fn decode_into(octets: &[u8], capabilities: &mut Vec<Capability>) -> Option<()> {
+        let capability = (be_u8, plain::counted).map(|(code, value)| Capability::decode(code, value));
+        let mut each = plain::iterator(octets, capability);
+        capabilities.extend(&mut each);
+        let (rest, ()) = each.finish().ok()?;
+        rest.is_empty().then_some(())
     }
 
     fn known(code: u8, value: &[u8]) -> Option<Capability> {
-        let mut cursor = Cursor::new(value);
-        let capability = match code {
-            1 => {
-                let afi = Afi(cursor.u16()?);
-                let [_reserved, safi] = cursor.array()?;
-                Capability::Multiprotocol(Family::new(afi, Safi(safi)))
-            }
-            2 => Capability::RouteRefresh,
-            3 => Capability::OutboundFilter(Bytes::copy_from_slice(cursor.take(value.len())?)),
-            5 => Capability::ExtendedNextHop(all(&mut cursor, |cursor| {
-                let [afi_high, afi_low, _reserved, safi, hop_high, hop_low] = cursor.array()?;
-                let afi = Afi(u16::from_be_bytes([afi_high, afi_low]));
-                Some((Family::new(afi, Safi(safi)), Afi(u16::from_be_bytes([hop_high, hop_low]))))
-            })?),
-            6 => Capability::ExtendedMessage,
-            8 => {
-                Capability::MultipleLabels(all(&mut cursor, |cursor| Some((family(cursor)?, cursor.u8()?)))?)
-            }
-            9 => Capability::Role(Role::from_octet(cursor.u8()?)),
-            64 => Capability::GracefulRestart(graceful_restart(&mut cursor)?),
-            65 => Capability::FourOctetAs(Asn(cursor.u32()?)),
+        match code {
+            1 => whole(family_padded, value).map(Capability::Multiprotocol),
+            2 => value.is_empty().then_some(Capability::RouteRefresh),
+            3 => Some(Capability::OutboundFilter(Bytes::copy_from_slice(value))),
+            5 => whole(items((family_padded, be_u16.map(Afi))), value).map(Capability::ExtendedNextHop),
+            6 => value.is_empty().then_some(Capability::ExtendedMessage),
+            8 => whole(items((family, be_u8)), value).map(Capability::MultipleLabels),
+            9 => whole(be_u8, value).map(|octet| Capability::Role(Role::from_octet(octet))),
+            64 => whole((be_u16, items((family, be_u8.map(forwarding)))), value)
+                .map(|(first, families)| Capability::GracefulRestart(graceful_restart(first, families))),
+            65 => whole(be_u32, value).map(|asn| Capability::FourOctetAs(Asn(asn))),
             69 => {
-                let tuples =
-                    all(&mut cursor, |cursor| Some((family(cursor)?, AddPath::from_octet(cursor.u8()?))))?;
+                let tuples = whole(items((family, be_u8.map(AddPath::from_octet))), value)?;
                 let known = tuples.into_iter().filter_map(|(family, direction)| Some((family, direction?)));
-                Capability::AddPath(known.collect())
+                Some(Capability::AddPath(known.collect()))
             }
-            70 => Capability::EnhancedRefresh,
-            71 => Capability::LongLivedRestart(all(&mut cursor, |cursor| {
-                let family = family(cursor)?;
-                let [flags, time @ ..] = cursor.array::<4>()?;
-                let time_secs = time.iter().fold(0, |n, octet| n << 8 | u32::from(*octet));
-                Some(LongLived { family, forwarding: forwarding(flags), time_secs })
-            })?),
-            73 => Capability::Fqdn { host: counted(&mut cursor)?, domain: counted(&mut cursor)? },
-            75 => Capability::SoftwareVersion(counted(&mut cursor)?),
-            _ => return None,
-        };
-        cursor.is_empty().then_some(capability)
+            70 => value.is_empty().then_some(Capability::EnhancedRefresh),
+            71 => whole(items(long_lived), value).map(Capability::LongLivedRestart),
+            73 => whole((text, text), value).map(|(host, domain)| Capability::Fqdn { host, domain }),
+            75 => whole(text, value).map(Capability::SoftwareVersion),
+            _ => None,
+        }
     }
 
     /// Appends the value, without code and length.
@@ -337,17 +326,23 @@ impl Capability {
     }
 }
 
-/// Reads items until the value ends; `None` if one is cut short.
-fn all<'a, T>(cursor: &mut Cursor<'a>, mut item: impl FnMut(&mut Cursor<'a>) -> Option<T>) -> Option<Vec<T>> {
-    let mut items = Vec::new();
-    while !cursor.is_empty() {
-        items.push(item(cursor)?);
-    }
-    Some(items)
+fn family(input: &[u8]) -> Parsed<'_, Family> {
+    (be_u16, be_u8).map(|(afi, safi)| Family::new(Afi(afi), Safi(safi))).parse(input)
 }
 
-fn family(cursor: &mut Cursor<'_>) -> Option<Family> {
-    Some(Family::new(Afi(cursor.u16()?), Safi(cursor.u8()?)))
+/// With a reserved octet between AFI and SAFI.
+fn family_padded(input: &[u8]) -> Parsed<'_, Family> {
+    (be_u16, be_u8, be_u8).map(|(afi, _reserved, safi)| Family::new(Afi(afi), Safi(safi))).parse(input)
+}
+
+fn long_lived(input: &[u8]) -> Parsed<'_, LongLived> {
+    (family, be_u8, be_u24)
+        .map(|(family, flags, time_secs)| LongLived { family, forwarding: forwarding(flags), time_secs })
+        .parse(input)
+}
+
+fn text(input: &[u8]) -> Parsed<'_, Bytes> {
+    plain::counted.map(Bytes::copy_from_slice).parse(input)
 }
 
 fn put_family(out: &mut Vec<u8>, family: Family, last: u8) {
@@ -359,20 +354,13 @@ const fn forwarding(flags: u8) -> Forwarding {
     if flags & 0x80 == 0 { Forwarding::Lost } else { Forwarding::Kept }
 }
 
-fn graceful_restart(cursor: &mut Cursor<'_>) -> Option<GracefulRestart> {
-    let first = cursor.u16()?;
-    let families = all(cursor, |cursor| Some((family(cursor)?, forwarding(cursor.u8()?))))?;
-    Some(GracefulRestart {
+fn graceful_restart(first: u16, families: Vec<(Family, Forwarding)>) -> GracefulRestart {
+    GracefulRestart {
         restarting: first & 0x8000 != 0,
         notification: first & 0x4000 != 0,
         time_secs: first & 0x0FFF,
         families,
-    })
-}
-
-fn counted(cursor: &mut Cursor<'_>) -> Option<Bytes> {
-    let len = cursor.u8()?;
-    cursor.take(usize::from(len)).map(Bytes::copy_from_slice)
+    }
 }
 
 fn put_counted(out: &mut Vec<u8>, text: &[u8]) {

@@ -10,6 +10,9 @@ use crate::context::WireContext;
 use crate::family::{Family, Shape};
 use crate::id::PathId;
 use crate::prefix::{Prefix, Version};
+use crate::reader::plain::{
+    Parsed, Parser, be_u8, be_u16, counted, counted_long, length_data, map_opt, recognize,
+};
 use bytes::Bytes;
 use core::fmt;
 
@@ -240,7 +243,7 @@ impl<'a> Iterator for NlriIter<'a> {
             Shape::PrefixV4 => prefix_v4(rest).map(|(prefix, rest)| (NlriRef::Prefix(prefix), rest))?,
             Shape::PrefixV6 => prefix_v6(rest).map(|(prefix, rest)| (NlriRef::Prefix(prefix), rest))?,
             shape => {
-                let (octets, rest) = rest.split_at_checked(opaque_len(rest, shape)?)?;
+                let (rest, octets) = opaque(rest, shape)?;
                 (NlriRef::Opaque(octets), rest)
             }
         };
@@ -369,21 +372,23 @@ fn high_octets(octets: &[u8]) -> u64 {
     value.checked_shl(64 - 8 * octets.len() as u32).unwrap_or(0)
 }
 
-/// Octets of the first NLRI, its own length field included.
-fn opaque_len(rest: &[u8], shape: Shape) -> Option<usize> {
-    let two = |at: usize| Some(usize::from(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?])));
-    match shape {
-        Shape::PrefixV4 | Shape::PrefixV6 => None,
-        Shape::Bits(bits_max) => {
-            let bits = u16::from(*rest.first()?);
-            (bits <= bits_max).then(|| 1 + usize::from(bits.div_ceil(8)))
+/// The first NLRI, its own length field included, behind what it left.
+#[inline]
+fn opaque(input: &[u8], shape: Shape) -> Option<(&[u8], &[u8])> {
+    let parsed: Parsed<'_, _> = match shape {
+        Shape::PrefixV4 | Shape::PrefixV6 => return None,
+        Shape::Bits(max) => {
+            let len = map_opt(be_u8, |bits| (u16::from(bits) <= max).then_some(octets_for(bits)));
+            recognize(length_data(len)).parse(input)
         }
-        Shape::TypeLength8 => Some(2 + usize::from(*rest.get(1)?)),
-        Shape::TypeLength16 => Some(4 + two(2)?),
-        Shape::Length16 => Some(2 + two(0)?),
-        Shape::FlowSpec => match *rest.first()? {
-            short @ 0..0xF0 => Some(1 + usize::from(short)),
-            _ => Some(2 + (two(0)? & 0x0FFF)),
-        },
-    }
+        Shape::TypeLength8 => recognize((be_u8, counted)).parse(input),
+        Shape::TypeLength16 => recognize((be_u16, counted_long)).parse(input),
+        Shape::Length16 => recognize(counted_long).parse(input),
+        // RFC 8955 section 4.1.
+        Shape::FlowSpec if input.first().is_some_and(|first| *first >= 0xF0) => {
+            recognize(length_data(be_u16.map(|len| len & 0x0FFF))).parse(input)
+        }
+        Shape::FlowSpec => recognize(counted).parse(input),
+    };
+    parsed.ok()
 }

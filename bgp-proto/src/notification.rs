@@ -6,6 +6,7 @@
 use crate::capability::Capability;
 use crate::family::{Afi, Family, Safi};
 use crate::iana::{AttrCode, ErrorCode, MessageKind};
+use crate::reader::plain::{Parsed, Parser, be_u8, be_u16, be_u32, whole};
 use crate::writer::Frame;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -91,8 +92,9 @@ impl Notification {
 
     /// Reads the body of a message, what follows the header. `None` if it is too short for a code and a subcode.
     pub fn decode(body: &[u8]) -> Option<Notification> {
-        let (code, data) = body.split_first_chunk::<2>()?;
-        Some(Notification::with_data(ErrorCode::new(code[0], code[1]), data))
+        let parsed: Parsed<'_, _> = (be_u8, be_u8).parse(body);
+        let (data, (code, subcode)) = parsed.ok()?;
+        Some(Notification::with_data(ErrorCode::new(code, subcode), data))
     }
 
     /// Appends the whole message. Data beyond 4,096 octets of message are cut.
@@ -114,7 +116,7 @@ impl Notification {
 
     fn registered_detail(&self) -> Option<Detail<'_>> {
         let data: &[u8] = &self.data;
-        let two = || data.try_into().ok().map(u16::from_be_bytes);
+        let two = || whole(be_u16, data);
         match self.error {
             ErrorCode::HEADER_LENGTH => two().map(Detail::Length),
             ErrorCode::OPEN_VERSION => two().map(Detail::Version),
@@ -133,10 +135,8 @@ impl Notification {
             | ErrorCode::UPDATE_NEXT_HOP
             | ErrorCode::UPDATE_OPTIONAL => data.get(1).map(|code| Detail::Attribute(AttrCode(*code), data)),
             ErrorCode::CEASE_MAX_PREFIXES => {
-                let [afi_high, afi_low, safi, limit @ ..] = data else { return None };
-                let afi = Afi(u16::from_be_bytes([*afi_high, *afi_low]));
-                let limit = u32::from_be_bytes(limit.try_into().ok()?);
-                Some(Detail::MaxPrefixes(Family::new(afi, Safi(*safi)), limit))
+                let (afi, safi, limit) = whole((be_u16, be_u8, be_u32), data)?;
+                Some(Detail::MaxPrefixes(Family::new(Afi(afi), Safi(safi)), limit))
             }
             ErrorCode::CEASE_SHUTDOWN | ErrorCode::CEASE_RESET => {
                 self.communication().map(Detail::Communication)

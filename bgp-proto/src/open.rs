@@ -13,7 +13,7 @@ use crate::family::{Afi, Family, FamilySet};
 use crate::iana::{ErrorCode, MessageKind};
 use crate::id::{Asn, RouterId};
 use crate::notification::Notification;
-use crate::reader::Cursor;
+use crate::reader::plain::{self, Parsed, Parser, be_u8, be_u16, be_u32};
 use crate::writer::Frame;
 use alloc::vec::Vec;
 use bytes::BytesMut;
@@ -39,16 +39,15 @@ const EXTENDED: u8 = 255;
 impl Open {
     /// Reads the body of a message, what follows the header.
     pub fn decode(body: &[u8]) -> Result<Open, Reset> {
-        let mut cursor = Cursor::new(body);
-        let fixed = (|| Some((cursor.u8()?, cursor.u16()?, cursor.u16()?, cursor.u32()?)))();
-        let Some((version, my_as, hold_secs, id)) = fixed else {
+        let fixed: Parsed<'_, _> = (be_u8, be_u16, be_u16, be_u32).parse(body);
+        let Ok((parameters, (version, my_as, hold_secs, id))) = fixed else {
             return Err(overrun());
         };
         if version != 4 {
             let largest = Notification::with_data(ErrorCode::OPEN_VERSION, &[0, 4]);
             return Err(Reset::new(Cause::Version, largest));
         }
-        let capabilities = optional_parameters(&mut cursor)?;
+        let capabilities = optional_parameters(parameters)?;
         let four = capabilities.iter().find_map(|capability| match capability {
             Capability::FourOctetAs(asn) => Some(*asn),
             _ => None,
@@ -217,31 +216,27 @@ impl Open {
 }
 
 /// Reads the optional parameters, in the short form or the long one (RFC 9072 section 2).
-fn optional_parameters(cursor: &mut Cursor<'_>) -> Result<Vec<Capability>, Reset> {
-    let len = cursor.u8().ok_or_else(overrun)?;
-    let extended = len != 0 && cursor.rest().first() == Some(&EXTENDED);
-    let len = if extended {
-        cursor.u8();
-        usize::from(cursor.u16().ok_or_else(overrun)?)
-    } else {
-        usize::from(len)
-    };
-    if len != cursor.len() {
-        return Err(overrun());
+fn optional_parameters(input: &[u8]) -> Result<Vec<Capability>, Reset> {
+    let (extended, mut rest) = match input {
+        [len, EXTENDED, high, low, rest @ ..] if *len != 0 => {
+            (usize::from(u16::from_be_bytes([*high, *low])) == rest.len()).then_some((true, rest))
+        }
+        [len, EXTENDED, ..] if *len != 0 => None,
+        [len, rest @ ..] => (usize::from(*len) == rest.len()).then_some((false, rest)),
+        [] => None,
     }
+    .ok_or_else(overrun)?;
+    let value = if extended { plain::counted_long } else { plain::counted };
     let mut capabilities = Vec::new();
-    while let Some(kind) = cursor.u8() {
-        let len = if extended { cursor.u16().map(usize::from) } else { cursor.u8().map(usize::from) };
-        let value = len.and_then(|len| cursor.take(len)).ok_or_else(overrun)?;
+    while !rest.is_empty() {
+        let parameter: Parsed<'_, _> = (be_u8, value).parse(rest);
+        let Ok((behind, (kind, value))) = parameter else { return Err(overrun()) };
         if kind != CAPABILITIES {
             let answer = Notification::new(ErrorCode::OPEN_PARAMETER);
             return Err(Reset::new(Cause::OptionalParameter, answer));
         }
-        let mut cursor = Cursor::new(value);
-        while let Some(code) = cursor.u8() {
-            let value = cursor.u8().and_then(|len| cursor.take(usize::from(len))).ok_or_else(overrun)?;
-            capabilities.push(Capability::decode(code, value));
-        }
+        Capability::decode_into(value, &mut capabilities).ok_or_else(overrun)?;
+        rest = behind;
     }
     Ok(capabilities)
 }
