@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use bgpd::bird;
 use bgpd::cli::{self, Args, Command, CommandError, OrderArgs};
 use bgpd::control::protocol::Order;
 use bgpd::log;
@@ -12,9 +13,19 @@ use bgpd::run::{RunArgs, run};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    if let Some(role) = bird::role(&program) {
+        let arguments: Vec<String> = arguments.collect();
+        return match role {
+            bird::Role::Daemon(version) => bird::cli::main(version, &arguments),
+            bird::Role::Client(version) => bird::client::main(version, &arguments),
+        };
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let done = match Args::parse().command {
         Command::Run { config } => daemon(&config),
+        Command::BirdLinks { directory } => links(&directory, &mut out),
         Command::Check { file } => cli::check(&file, &mut out).map_err(anyhow::Error::from),
         Command::Status { ask } => cli::status(&ask, &mut out).map_err(anyhow::Error::from),
         Command::Peers { address, ask } => cli::peers(address, &ask, &mut out).map_err(anyhow::Error::from),
@@ -41,6 +52,16 @@ fn main() -> ExitCode {
 
 fn ordered(of: OrderArgs, order: Order, message: String) -> anyhow::Result<()> {
     Ok(cli::order(of, order, message)?)
+}
+
+fn links(directory: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let binary = std::env::current_exe().context("cannot find this program's own file")?;
+    let made = bird::install(&binary, directory)
+        .with_context(|| format!("cannot make the links in {}", directory.display()))?;
+    for link in made {
+        writeln!(out, "{} -> {}", link.display(), binary.display())?;
+    }
+    Ok(())
 }
 
 fn daemon(config: &Path) -> anyhow::Result<()> {

@@ -36,7 +36,7 @@ impl Fib {
 
     fn desire(&self, prefix: &str, route: Option<FibRoute>) -> Result<()> {
         let prefix = prefix.parse().map_err(|error| anyhow!("{prefix}: {error}"))?;
-        self.handle.desire([FibChange { prefix, route }]);
+        self.handle.desire([FibChange { prefix, route, metric: None }]);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Fib {
 }
 
 fn hop(addr: &str, weight: u8) -> Result<Hop> {
-    Ok(Hop { addr: addr.parse()?, weight, vxlan: None })
+    Ok(Hop { addr: addr.parse()?, weight, vxlan: None, device: None })
 }
 
 fn underlay() -> Result<()> {
@@ -673,7 +673,7 @@ fn many_routes_are_installed_changed_and_removed() -> Result<()> {
         fib.sweep();
         let run = |what: &str, route: Option<FibRoute>, done: &dyn Fn(fib::Totals) -> bool| -> Result<()> {
             let begin = Instant::now();
-            let change = |prefix: &Prefix| FibChange { prefix: *prefix, route: route.clone() };
+            let change = |prefix: &Prefix| FibChange { prefix: *prefix, route: route.clone(), metric: None };
             fib.handle.desire(prefixes.iter().map(change));
             wait::closely(what, Duration::from_secs(60), || {
                 let totals = fib.handle.stats();

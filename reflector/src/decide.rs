@@ -10,6 +10,7 @@
 //! | step | keeps |
 //! |---|---|
 //! | reachable | paths whose next hop is reachable (section 9.1.2) |
+//! | preference | the highest that import policy gave |
 //! | local origin | what this speaker originates |
 //! | fresh | paths that are not long-lived stale (RFC 9494 section 4.3) |
 //! | LOCAL_PREF | the highest (section 9.1.1) |
@@ -35,6 +36,8 @@ pub use crate::rib::merits::{Merits, Staleness, Step};
 pub struct Contender {
     /// Where the path came from.
     pub source: Source,
+    /// The rank that import policy gave it.
+    pub preference: u16,
     /// The interior cost to the next hop, or `None` where it is not reachable.
     pub interior_cost: Option<u32>,
     /// The attributes that count.
@@ -131,8 +134,9 @@ impl Decider {
     }
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step::Reachable,
+    Step::Preference,
     Step::LocalOrigin,
     Step::Fresh,
     Step::LocalPref,
@@ -166,6 +170,7 @@ fn retain(
 fn key(step: Step, path: &Contender) -> u128 {
     let m = &path.merits;
     match step {
+        Step::Preference => u128::from(u16::MAX - path.preference),
         Step::LocalOrigin => u128::from(path.source != Source::Local),
         Step::Fresh => u128::from(m.staleness == Staleness::LongLived),
         Step::LocalPref => u128::from(u32::MAX - m.local_pref),
@@ -195,6 +200,7 @@ mod tests {
     fn path() -> Contender {
         Contender {
             source: Source::External,
+            preference: 100,
             interior_cost: Some(10),
             merits: Merits {
                 staleness: Staleness::Usual,
@@ -217,6 +223,7 @@ mod tests {
         let m = &mut p.merits;
         match step {
             Step::Reachable => p.interior_cost = Some(10),
+            Step::Preference => p.preference = 101,
             Step::LocalOrigin => p.source = Source::Local,
             Step::Fresh => m.staleness = Staleness::Usual,
             Step::LocalPref => m.local_pref = 101,
@@ -237,6 +244,7 @@ mod tests {
         let m = &mut p.merits;
         match step {
             Step::Reachable => p.interior_cost = None,
+            Step::Preference => p.preference = 99,
             Step::LocalOrigin => {}
             Step::Fresh => m.staleness = Staleness::LongLived,
             Step::LocalPref => m.local_pref = 99,
@@ -307,10 +315,20 @@ mod tests {
 
     fn contender() -> impl Strategy<Value = Contender> {
         let merits = (0..2u32, 0..2u32, 0..3u8, 0..3u32, 0..3u32, prop::option::of(0..3u32), 0..2u32);
-        (merits, 0..3u8, prop::option::of(0..2u32), 0..3u32, 0..3u8, 0..3u32, any::<bool>()).prop_map(
-            |((lp, len, origin, med, asn, originator, clusters), source, cost, id, addr, path_id, stale)| {
+        let rank = (0..3u8, 0..2u16);
+        (merits, rank, prop::option::of(0..2u32), 0..3u32, 0..3u8, 0..3u32, any::<bool>()).prop_map(
+            |(
+                (lp, len, origin, med, asn, originator, clusters),
+                (source, preference),
+                cost,
+                id,
+                addr,
+                path_id,
+                stale,
+            )| {
                 Contender {
                     source: [Source::Local, Source::External, Source::Internal][usize::from(source)],
+                    preference,
                     interior_cost: cost,
                     merits: Merits {
                         staleness: if stale { Staleness::LongLived } else { Staleness::Usual },
@@ -335,6 +353,7 @@ mod tests {
         let id = |c: &Contender| c.merits.originator_id.unwrap_or(c.router_id);
         match step {
             Step::Reachable => p.interior_cost.is_none(),
+            Step::Preference => by.preference > p.preference,
             Step::LocalOrigin => by.source == Source::Local && p.source != Source::Local,
             Step::Fresh => {
                 by.merits.staleness == Staleness::Usual && p.merits.staleness == Staleness::LongLived

@@ -6,6 +6,8 @@ use bgp_proto::{
 };
 use core::net::IpAddr;
 
+use crate::ids::IfName;
+
 use crate::time::Duration;
 
 /// What both sides of a session agreed on (RFC 5492), the outcome of the exchange of OPEN messages.
@@ -140,6 +142,8 @@ pub struct Hop {
     pub weight: u8,
     /// The VXLAN tunnel behind it that the route names (RFC 9012), if any.
     pub vxlan: Option<FarEnd>,
+    /// The device that takes the packets, with the next hop as the neighbour on it, whatever way leads there otherwise.
+    pub device: Option<IfName>,
 }
 
 /// The far end of a VXLAN tunnel, as a route names it.
@@ -191,6 +195,8 @@ pub struct FibChange {
     pub prefix: Prefix,
     /// The route, or `None` if there should be none.
     pub route: Option<FibRoute>,
+    /// Its metric, unless it is the one that all routes have.
+    pub metric: Option<u32>,
 }
 
 /// What is known about the way to a next hop.

@@ -46,6 +46,12 @@ pub enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Make the links bird, bird6, birdcl and birdcl6, by which this program takes BIRD's place in Calico's node image.
+    BirdLinks {
+        /// Where; what is there under these names is replaced.
+        #[arg(default_value = "/bin")]
+        directory: PathBuf,
+    },
     /// Show how the daemon and its peers are.
     Status {
         /// Where and how.

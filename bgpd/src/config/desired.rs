@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_proto::attr::{Community, LargeCommunity};
 use bgp_proto::{AsSets, Asn, ClusterId, FamilySet, MessageMax, Prefix, RouterId};
 use reflector::events::FarEnd;
+use reflector::policy;
 use reflector::session::{FirstAs, NotificationRestart, RoleRule};
 
 use super::tunnel::Overlay;
@@ -155,7 +157,10 @@ impl Peer {
             (Passage::Closed, Passage::Closed) => Some("no policy: nothing accepted or sent (RFC 8212)"),
             (Passage::Closed, _) => Some("no import policy: nothing accepted (RFC 8212)"),
             (_, Passage::Closed) => Some("no export policy: nothing sent (RFC 8212)"),
-            (Passage::Open | Passage::Policy(_), Passage::Open | Passage::Policy(_)) => None,
+            (
+                Passage::Open | Passage::Policy(_) | Passage::Compiled(_),
+                Passage::Open | Passage::Policy(_) | Passage::Compiled(_),
+            ) => None,
         }
     }
 }
@@ -255,6 +260,8 @@ pub enum Passage {
     Open,
     /// The policy of this name decides.
     Policy(String),
+    /// This one decides, which its source compiled itself.
+    Compiled(Arc<policy::Policy>),
 }
 
 /// A prefix of this node, and what it carries.
@@ -272,6 +279,8 @@ pub struct Origination {
     pub blackhole: bool,
     /// The VXLAN tunnel that leads to it, for others to know.
     pub vxlan: Option<FarEnd>,
+    /// The neighbour that the kernel's route for it leads to, unless it is a blackhole.
+    pub via: Option<IpAddr>,
 }
 
 /// Rules in order; what none matches is rejected.
@@ -380,6 +389,20 @@ pub struct Kernel {
     pub keep_on_exit: bool,
     /// Tunnels, and what goes through them.
     pub overlay: Overlay,
+    /// What of the routes in use is installed.
+    pub export: Passage,
+    /// Which routes of others are taken out of the kernel's main table, to be told to peers; `None`: none.
+    pub learn: Option<Learn>,
+}
+
+/// Which routes of others are taken out of the kernel's main table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Learn {
+    /// Whether routes that somebody put there are.
+    pub alien: bool,
+    /// Interfaces whose networks are: patterns of names, each with whether it takes them; the first that matches decides, and none
+    /// is no.
+    pub connected: Vec<(bool, String)>,
 }
 
 /// How this speaker itself comes back.

@@ -366,6 +366,7 @@ fn originate(written: &[schema::Advertise], report: &mut Report) -> BTreeMap<Pre
             med: advertise.med,
             blackhole: advertise.blackhole.unwrap_or(true),
             vxlan: None,
+            via: None,
         };
         for (m, prefix) in advertise.prefixes.0.iter().enumerate() {
             if originate.insert(*prefix, origination.clone()).is_some() {
@@ -390,6 +391,8 @@ fn kernel(written: &schema::Kernel, report: &mut Report) -> Option<Kernel> {
         },
         keep_on_exit: written.keep_on_exit.unwrap_or(true),
         overlay: Overlay::default(),
+        export: Passage::Open,
+        learn: None,
     };
     if matches!(kernel.table, 0 | 255) {
         report.add(at.key("table"), format!("table {} is the kernel's own", kernel.table));

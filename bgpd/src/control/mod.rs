@@ -9,6 +9,7 @@
 //! The core is asked by message, an [`Ask`] with a place for the reply, from a bounded channel: it answers when it gets to it and never
 //! waits for anyone. Metrics ask in the same way.
 
+pub mod bird;
 pub mod client;
 pub mod protocol;
 pub mod server;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, channel as reply_channel};
 
+use bird::{Answer, Question};
 use protocol::{Destination, Instance, Order, Peer, Route, RoutesQuery, Why};
 
 /// Questions that wait for the core, at most.
@@ -53,6 +55,13 @@ pub enum Ask {
         rows_max: usize,
         /// The answer, or why there is none, such as an unknown peer.
         reply: oneshot::Sender<Result<Page, String>>,
+    },
+    /// What BIRD's commands ask.
+    Bird {
+        /// The question.
+        question: Question,
+        /// The answer.
+        reply: oneshot::Sender<Answer>,
     },
     /// Everything about one destination.
     Why {

@@ -57,6 +57,7 @@ fn answer(ask: Ask) {
             let rows = (cursor..end).map(|n| samples::route(n as u32)).collect();
             drop(reply.send(Ok(Page { rows, next: (end < ROUTES).then_some(end) })));
         }
+        Ask::Bird { .. } => panic!("not asked by our own commands"),
         Ask::Why { destination, reply } => match destination {
             Destination::Prefix(_) => drop(reply.send(Ok(samples::why()))),
             Destination::Address(_) => drop(reply.send(Err("in no known prefix".into()))),

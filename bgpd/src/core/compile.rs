@@ -46,6 +46,7 @@ pub(super) fn instance(desired: &Desired) -> table::Config {
             None => Resolution::Assumed,
         },
         multipath_max: desired.kernel.as_ref().map_or(1, |k| usize::from(k.multipath)),
+        kernel_export: kernel_export(desired),
     }
 }
 
@@ -58,7 +59,11 @@ pub(super) fn origination(prefix: Prefix, own: &desired::Origination) -> Origina
         local_pref: own.local_pref,
         med: own.med,
         vxlan: own.vxlan,
-        kernel: if own.blackhole { OwnRoute::Blackhole } else { OwnRoute::None },
+        kernel: match (own.blackhole, own.via) {
+            (true, _) => OwnRoute::Blackhole,
+            (false, Some(addr)) => OwnRoute::Via(addr),
+            (false, None) => OwnRoute::None,
+        },
     }
 }
 
@@ -108,6 +113,16 @@ fn passage(passage: &Passage, desired: &Desired, entries: &mut Entries) -> Polic
             .policies
             .get(name)
             .map_or(PolicyChoice::Nothing, |p| PolicyChoice::Policy(Arc::new(policy(name, p, entries)))),
+        Passage::Compiled(policy) => PolicyChoice::Policy(policy.clone()),
+    }
+}
+
+/// What goes into the kernel of what the table chose. Only a policy that came compiled can stand there.
+pub(super) fn kernel_export(desired: &Desired) -> PolicyChoice {
+    match desired.kernel.as_ref().map(|k| &k.export) {
+        Some(Passage::Compiled(policy)) => PolicyChoice::Policy(policy.clone()),
+        Some(Passage::Closed) => PolicyChoice::Nothing,
+        Some(Passage::Open | Passage::Policy(_)) | None => PolicyChoice::Everything,
     }
 }
 
@@ -116,6 +131,7 @@ fn policy(name: &str, policy: &desired::Policy, entries: &mut Entries) -> policy
         name: name.to_owned(),
         rules: policy.rules.iter().map(|r| rule(r, entries)).collect(),
         otherwise: policy::Action::Reject,
+        program: None,
     }
 }
 
@@ -271,6 +287,7 @@ pub(super) fn fib(kernel: &Kernel, desired: &Desired) -> FibConfig {
         protect: kernel.protect.clone(),
         allow: named(desired),
         overlay: kernel.overlay.clone(),
+        learn: kernel.learn.is_some(),
         ..FibConfig::default()
     }
 }
@@ -280,7 +297,7 @@ pub(super) fn fib(kernel: &Kernel, desired: &Desired) -> FibConfig {
 fn named(desired: &Desired) -> Vec<Prefix> {
     let policies = desired.peers.values().filter_map(|peer| match &peer.import {
         Passage::Policy(name) => desired.policies.get(name),
-        Passage::Closed | Passage::Open => None,
+        Passage::Closed | Passage::Open | Passage::Compiled(_) => None,
     });
     let rules = policies.flat_map(|policy| &policy.rules);
     let accepting = rules.filter(|rule| matches!(rule.verdict, desired::Verdict::Accepted(_)));

@@ -13,8 +13,10 @@
 //! a watch channel, and a connection task that does not take its messages is told again with the next ones.
 
 mod answers;
+mod bird;
 mod compile;
 mod kernel;
+mod learn;
 mod orders;
 mod pace;
 mod peers;
@@ -301,7 +303,11 @@ impl Core {
         let orphans = std::mem::take(&mut self.orphans);
         if let Some(fib) = &self.fib {
             let unwanted = |p: &Prefix| self.table.fib_route(p.family(), &Nlri::Prefix(*p)).is_none();
-            fib.desire(orphans.into_iter().filter(unwanted).map(|prefix| FibChange { prefix, route: None }));
+            fib.desire(orphans.into_iter().filter(unwanted).map(|prefix| FibChange {
+                prefix,
+                route: None,
+                metric: None,
+            }));
             fib.sweep(Version::V4);
             fib.sweep(Version::V6);
         }
@@ -389,8 +395,10 @@ impl Core {
     fn on_fib(&mut self, event: FibEvent) {
         match event {
             FibEvent::NextHopChanged { addr, way } => {
+                self.table.next_hop_link(addr, learn::link(&way));
                 self.table.next_hop(addr, compile::reachability(&way));
             }
+            FibEvent::RouteFound { prefix, found } => self.on_found(prefix, &found),
             FibEvent::RouteJudged { prefix, refusal } => {
                 self.verdicts.say(prefix, refusal.as_ref(), self.clock.now());
             }
@@ -435,6 +443,7 @@ impl Core {
             Ask::Routes { query, cursor, rows_max, reply } => {
                 drop(reply.send(context.page(&query, cursor, rows_max)));
             }
+            Ask::Bird { question, reply } => self.answer_bird(&question, reply),
             Ask::Why { destination, reply } => {
                 kernel::finish_why(self.fib.as_ref(), context.why(&destination), reply);
             }

@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// Hands feeds to the session that is up.
-    fn attach(&mut self, id: PeerId, feeds: Vec<Feed>) {
+    pub(super) fn attach(&mut self, id: PeerId, feeds: Vec<Feed>) {
         let Some(epoch) = self.peers.get(&id).and_then(|p| p.up.as_ref()).map(|up| up.epoch) else { return };
         let attached: Vec<Attached> = feeds
             .into_iter()

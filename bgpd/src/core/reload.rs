@@ -1,7 +1,10 @@
 //! A reload: the difference between two configurations, applied; what did not change is not touched.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use reflector::group::PolicyChoice;
+use reflector::policy::Policy;
 use tracing::{info, warn};
 
 use super::{Core, compile};
@@ -27,6 +30,7 @@ impl Core {
     fn apply(&mut self, desired: Desired) {
         let changes = diff(&self.desired, &desired);
         info!(changes = changes.len(), "configuration read");
+        self.replace_exports(&desired);
         self.desired = desired;
         if changes.iter().any(|c| matches!(c, Change::IdentityChanged { .. })) {
             self.start_over();
@@ -53,7 +57,10 @@ impl Core {
                     let now = self.clock.now();
                     self.table.retract(*prefix, now);
                 }
-                Change::KernelChanged(_) => self.warn_unless_installing(),
+                Change::KernelChanged(_) => {
+                    self.table.set_kernel_export(compile::kernel_export(&self.desired));
+                    self.warn_unless_installing();
+                }
                 Change::ListenChanged(listen) => {
                     if let Err(error) = self.net.listen(listen) {
                         warn!(%error, "not listening there");
@@ -72,6 +79,33 @@ impl Core {
             if let Some(peer) = self.desired.peers.get(&remote).cloned() {
                 self.change_entry(&peer);
             }
+        }
+    }
+
+    /// Where one compiled policy takes the place of another in every peer that has it, the groups stay as they are and
+    /// judge their routes again: nobody is told again what did not change.
+    fn replace_exports(&mut self, desired: &Desired) {
+        let mut moves: Vec<(&Arc<Policy>, Option<&Arc<Policy>>)> = Vec::new();
+        for (remote, old) in &self.desired.peers {
+            let Passage::Compiled(before) = &old.export else { continue };
+            let after = match desired.peers.get(remote).map(|p| &p.export) {
+                Some(Passage::Compiled(after)) => after,
+                Some(_) => before,
+                None => continue,
+            };
+            match moves.iter_mut().find(|(from, _)| Arc::ptr_eq(from, before) || *from == before) {
+                Some((_, to)) if to.is_some_and(|to| Arc::ptr_eq(to, after) || to == after) => {}
+                // Its peers go different ways.
+                Some((_, to)) => *to = None,
+                None => moves.push((before, Some(after))),
+            }
+        }
+        let changed: Vec<_> = moves
+            .into_iter()
+            .filter_map(|(from, to)| to.filter(|to| *to != from).map(|to| (from, to)))
+            .collect();
+        for (from, to) in changed {
+            self.table.replace_export(&PolicyChoice::Policy(from.clone()), &PolicyChoice::Policy(to.clone()));
         }
     }
 

@@ -147,6 +147,11 @@ impl Startup {
         }
     }
 
+    /// How many are waited for.
+    pub(super) fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Whether the start is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.strangers_due().is_none_or(|due| due <= now)

@@ -146,6 +146,7 @@ fn family_rows(id: PeerId, peer: &Peer, counts: &Counts) -> Vec<protocol::PeerFa
 fn policy_name(passage: &Passage) -> Option<String> {
     match passage {
         Passage::Policy(name) => Some(name.clone()),
+        Passage::Compiled(policy) => Some(policy.name.clone()),
         Passage::Open | Passage::Closed => None,
     }
 }

@@ -157,6 +157,28 @@ impl KernelRoute {
     }
 }
 
+/// What others have in the main table for one prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FoundRoutes {
+    /// Of routes that neither the kernel made by itself nor we installed, the one with the lowest metric.
+    pub alien: Option<FoundRoute>,
+    /// The route that the kernel made because the node is connected to the network.
+    pub connected: Option<FoundRoute>,
+}
+
+/// A route that somebody else put into the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRoute {
+    /// Who (`RTPROT_*`).
+    pub protocol: u8,
+    /// Its metric.
+    pub metric: u32,
+    /// The interface of its first path; none for one that forwards nothing.
+    pub ifname: Option<Box<str>>,
+    /// The neighbour of its first path.
+    pub gateway: Option<IpAddr>,
+}
+
 /// An interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Link {

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use reflector::ids::IfName;
+
 use super::resolve::{Resolution, Touched, Underlay, Unresolved};
 
 /// The way to a next hop, or why there is none.
@@ -21,6 +23,14 @@ pub(super) struct Hops {
     for_core: BTreeSet<IpAddr>,
     /// Changed since the plan was told.
     for_plan: BTreeSet<IpAddr>,
+    /// Devices that routes name, each with its number while it is up, and the next hops that are reached through it.
+    devices: BTreeMap<IfName, Device>,
+}
+
+#[derive(Debug, Default)]
+struct Device {
+    ifindex: Option<u32>,
+    hops: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -32,8 +42,29 @@ struct NextHop {
 
 impl Hops {
     /// A route uses the next hop.
-    pub(super) fn acquire(&mut self, addr: IpAddr, underlay: &Underlay) {
+    pub(super) fn acquire(&mut self, addr: IpAddr, device: Option<IfName>, underlay: &Underlay) {
         self.entry(addr, underlay).uses += 1;
+        if let Some(device) = device {
+            let ifindex = underlay.device(device.as_str());
+            let device = self.devices.entry(device).or_default();
+            device.ifindex = ifindex;
+            device.hops.insert(addr);
+        }
+    }
+
+    /// The number of a device that a route names, while it is up.
+    pub(super) fn device(&self, device: IfName) -> Option<u32> {
+        self.devices.get(&device)?.ifindex
+    }
+
+    fn refresh_devices(&mut self, underlay: &Underlay) {
+        for (name, device) in &mut self.devices {
+            let ifindex = underlay.device(name.as_str());
+            if ifindex != device.ifindex {
+                device.ifindex = ifindex;
+                self.for_plan.extend(device.hops.iter().copied());
+            }
+        }
     }
 
     /// A route uses the next hop no longer.
@@ -71,6 +102,7 @@ impl Hops {
 
     /// Looks again at whatever a change of the underlay may concern.
     pub(super) fn refresh(&mut self, underlay: &Underlay, touched: &Touched) {
+        self.refresh_devices(underlay);
         match touched {
             Touched::Nothing => {}
             Touched::Within(prefix) => self.reconsider(underlay, |addr, _| prefix.contains_addr(addr)),
@@ -86,6 +118,7 @@ impl Hops {
 
     /// Looks again at all.
     pub(super) fn refresh_all(&mut self, underlay: &Underlay) {
+        self.refresh_devices(underlay);
         self.reconsider(underlay, |_, _| true);
     }
 
@@ -116,6 +149,10 @@ impl Hops {
         if self.hops.get(&addr).is_some_and(|hop| hop.uses == 0 && !hop.tracked) {
             self.hops.remove(&addr);
             self.for_plan.remove(&addr);
+            for device in self.devices.values_mut() {
+                device.hops.remove(&addr);
+            }
+            self.devices.retain(|_, device| !device.hops.is_empty());
         }
     }
 

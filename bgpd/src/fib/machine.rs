@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bgp_proto::{Prefix, Version};
 use reflector::events::FibRoute;
 
-use super::facts::{Address, Arrival, KernelChange, KernelRoute, Link, Neighbour, TABLE_MAIN};
+use super::facts::{Address, Arrival, FoundRoutes, KernelChange, KernelRoute, Link, Neighbour, TABLE_MAIN};
 use super::hops::{Hops, Way};
 use super::plan::{Op, Ownership, Plan, RouteReport, Rules, States};
 use super::refusal::{Outcome, Refusal};
@@ -53,6 +53,8 @@ pub struct FibConfig {
     pub overlay: Overlay,
     /// How often the kernel is compared with what is wanted although nothing happened.
     pub audit: Duration,
+    /// Whether the core hears of the routes that others put into the main table.
+    pub learn: bool,
 }
 
 impl Default for FibConfig {
@@ -68,6 +70,7 @@ impl Default for FibConfig {
             allow: Vec::new(),
             overlay: Overlay::default(),
             audit: Duration::from_secs(60),
+            learn: false,
         }
     }
 }
@@ -100,6 +103,13 @@ pub enum FibEvent {
         addr: IpAddr,
         /// The way, or why there is none.
         way: Way,
+    },
+    /// What others have in the main table for a prefix, now and whenever it changes. Said if asked for.
+    RouteFound {
+        /// The prefix.
+        prefix: Prefix,
+        /// What there is.
+        found: FoundRoutes,
     },
     /// The kernel refuses a route, or does no longer.
     RouteJudged {
@@ -189,7 +199,7 @@ impl Machine {
             tunnels,
             settled: [false; 2],
             plan: Plan::new(config.rules(), &config.adopt),
-            underlay: Underlay::default(),
+            underlay: Underlay::new(config.learn),
             hops: Hops::default(),
             walk: Walk { due: now, cause: WalkCause::Start, last: None, found: 0 },
             links: BTreeMap::new(),
@@ -200,9 +210,15 @@ impl Machine {
         }
     }
 
-    /// The newest desire for a prefix.
+    /// The newest desire for a prefix, at the metric that all have.
+    #[cfg(test)]
     pub(super) fn desire(&mut self, prefix: Prefix, route: Option<FibRoute>) {
-        self.plan.desire(prefix, route, &mut self.hops, &self.underlay);
+        self.desire_at(prefix, route, None);
+    }
+
+    /// The newest desire for a prefix, at a metric of its own.
+    pub(super) fn desire_at(&mut self, prefix: Prefix, route: Option<FibRoute>, metric: Option<u32>) {
+        self.plan.desire(prefix, route, metric, &mut self.hops, &self.underlay);
     }
 
     /// The core wants to hear of a next hop.
@@ -583,6 +599,9 @@ impl Machine {
         }
         if let Some((addr, way)) = self.hops.poll_core() {
             return Some(FibEvent::NextHopChanged { addr, way });
+        }
+        if let Some((prefix, found)) = self.underlay.poll_found() {
+            return Some(FibEvent::RouteFound { prefix, found });
         }
         let (prefix, refusal) = self.plan.poll_verdict()?;
         Some(FibEvent::RouteJudged { prefix, refusal })

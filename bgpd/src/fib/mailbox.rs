@@ -107,7 +107,7 @@ mod tests {
     use reflector::events::FibRoute;
 
     fn change(prefix: &str, route: Option<FibRoute>) -> FibChange {
-        FibChange { prefix: prefix.parse().unwrap(), route }
+        FibChange { prefix: prefix.parse().unwrap(), route, metric: None }
     }
 
     #[test]

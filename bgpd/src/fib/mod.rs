@@ -53,7 +53,7 @@ mod watch;
 mod wire;
 
 pub use addresses::{NodeAddress, first_global_ipv4, node_addresses};
-pub use facts::{Path, Place, TABLE_MAIN, Target};
+pub use facts::{FoundRoute, FoundRoutes, Path, Place, TABLE_MAIN, Target};
 pub use hops::Way;
 pub use machine::{FibConfig, FibEvent, WalkCause};
 pub use plan::{HeldRoute, RouteReport, State, States};

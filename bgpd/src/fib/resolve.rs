@@ -12,12 +12,12 @@
 //!
 //! The same table answers whether a place in the kernel is somebody else's ([`Underlay::owner`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use bgp_proto::{Prefix, Version};
 
-use super::facts::{Address, KernelRoute, Link, Path, Place, TABLE_MAIN, Target};
+use super::facts::{Address, FoundRoute, FoundRoutes, KernelRoute, Link, Path, Place, TABLE_MAIN, Target};
 
 /// The protocol number of routes that the kernel makes by itself.
 const RTPROT_KERNEL: u8 = 2;
@@ -122,6 +122,8 @@ pub(super) struct Underlay {
     hints: HashMap<Ipv6Addr, u32>,
     round: Round,
     walked: bool,
+    /// Prefixes where something changed since it was last told; `None` where nobody wants to know.
+    news: Option<BTreeSet<Prefix>>,
 }
 
 /// Marks what a walk through the kernel has seen.
@@ -142,6 +144,50 @@ struct Foreign {
 }
 
 impl Underlay {
+    /// Nothing known. `learn`: whether [`Underlay::poll_found`] is asked.
+    pub(super) fn new(learn: bool) -> Underlay {
+        Underlay { news: learn.then(BTreeSet::new), ..Underlay::default() }
+    }
+
+    /// A prefix where something changed, and what is there now.
+    pub(super) fn poll_found(&mut self) -> Option<(Prefix, FoundRoutes)> {
+        let prefix = self.news.as_mut().filter(|_| self.walked)?.pop_first()?;
+        Some((prefix, self.found(&prefix)))
+    }
+
+    fn found(&self, prefix: &Prefix) -> FoundRoutes {
+        let routes = self.routes.get(prefix).map_or(&[][..], Vec::as_slice);
+        let main = || routes.iter().filter(|route| route.place.table == TABLE_MAIN);
+        let show = |route: &Foreign| {
+            let path = route.target.paths().first();
+            FoundRoute {
+                protocol: route.protocol,
+                metric: route.place.metric,
+                ifname: path.map(|path| self.name(path.ifindex)),
+                gateway: path.and_then(|path| path.gateway),
+            }
+        };
+        let is_alien = |protocol: u8| {
+            !matches!(protocol, libc::RTPROT_UNSPEC | libc::RTPROT_REDIRECT | libc::RTPROT_KERNEL)
+        };
+        let alien = main().filter(|r| is_alien(r.protocol)).min_by_key(|r| r.place.metric);
+        let connected = main().find(|r| {
+            r.protocol == libc::RTPROT_KERNEL && r.target.paths().iter().any(|path| path.gateway.is_none())
+        });
+        FoundRoutes { alien: alien.map(show), connected: connected.map(show) }
+    }
+
+    fn note(&mut self, prefix: &Prefix) {
+        if let Some(news) = &mut self.news {
+            news.insert(*prefix);
+        }
+    }
+
+    /// The number of an interface that is up.
+    pub(super) fn device(&self, name: &str) -> Option<u32> {
+        self.links.values().find(|link| link.up && &*link.name == name).map(|link| link.ifindex)
+    }
+
     /// The way to a next hop.
     pub(super) fn resolve(&self, addr: IpAddr) -> Result<Resolution, Unresolved> {
         if !self.walked {
@@ -366,11 +412,15 @@ impl Underlay {
     fn retain(&mut self, keep: impl Fn(&Prefix, &Foreign) -> bool) -> Vec<Prefix> {
         let mut gone = Vec::new();
         let lengths = &mut self.lengths;
+        let news = &mut self.news;
         self.routes.retain(|prefix, routes| {
             let before = routes.len();
             routes.retain(|route| keep(prefix, route));
             if routes.len() != before {
                 gone.push(*prefix);
+                if let Some(news) = news.as_mut() {
+                    news.insert(*prefix);
+                }
             }
             if routes.is_empty() {
                 uncount(lengths, prefix);
@@ -382,6 +432,7 @@ impl Underlay {
 
     fn enter(&mut self, route: KernelRoute) {
         let KernelRoute { prefix, place, protocol, target, plain: _ } = route;
+        self.note(&prefix);
         let routes = self.routes.entry(prefix).or_insert_with(|| {
             *self.lengths[slot(prefix.version())].entry(prefix.len()).or_default() += 1;
             Vec::with_capacity(1)
@@ -397,6 +448,9 @@ impl Underlay {
         if routes.is_empty() {
             self.routes.remove(prefix);
             uncount(&mut self.lengths, prefix);
+        }
+        if changed {
+            self.note(prefix);
         }
         if changed { Touched::Within(*prefix) } else { Touched::Nothing }
     }

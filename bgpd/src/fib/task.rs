@@ -181,7 +181,7 @@ impl Task {
             if wanted { self.machine.track(addr) } else { self.machine.untrack(addr) }
         }
         for change in mail.take_changes() {
-            self.machine.desire(change.prefix, change.route);
+            self.machine.desire_at(change.prefix, change.route, change.metric);
         }
         for version in std::mem::take(&mut mail.sweeps) {
             self.machine.sweep(version);

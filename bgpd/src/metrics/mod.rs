@@ -176,7 +176,7 @@ mod tests {
                     Ask::Peers { reply, .. } => {
                         let _ = reply.send(vec![samples::peer("10.0.0.2".parse().unwrap())]);
                     }
-                    Ask::Routes { .. } | Ask::Why { .. } | Ask::Order { .. } => {
+                    Ask::Routes { .. } | Ask::Why { .. } | Ask::Order { .. } | Ask::Bird { .. } => {
                         panic!("not asked by metrics")
                     }
                 }

@@ -145,5 +145,5 @@ fn routes(world: &World, node: &Node, prefix: &Prefix, owners: &[(u32, NodeId)])
 }
 
 fn via(addr: IpAddr) -> FibRoute {
-    FibRoute::Via(vec![Hop { addr, weight: 1, vxlan: None }])
+    FibRoute::Via(vec![Hop { addr, weight: 1, vxlan: None, device: None }])
 }

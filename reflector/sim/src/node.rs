@@ -129,7 +129,8 @@ impl Node {
             Part::Worker | Part::Outside => Resolution::Kernel,
             Part::Reflector => Resolution::Assumed,
         };
-        let config = table::Config { local, resolution, multipath_max: 1 };
+        let kernel_export = PolicyChoice::Everything;
+        let config = table::Config { local, resolution, multipath_max: 1, kernel_export };
         let mut process = Process {
             table: Table::new(config),
             peers: BTreeMap::new(),

@@ -9,7 +9,7 @@ use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, NextHop, Nlri, RouterId};
 use super::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
 use crate::ids::{EntryId, PeerId};
 use crate::policy::leak::{self, Leak};
-use crate::policy::{Subject, Verdict};
+use crate::policy::{Facts, Marks, Stage, Subject, Verdict};
 use crate::reflection::{self, LearnedFrom, Passage, PeerKind};
 use crate::rib::AttrId;
 use crate::rib::merits::LOCAL_PREF_DEFAULT;
@@ -38,6 +38,8 @@ pub struct Export<'a> {
     pub learned: LearnedFrom,
     /// Its announcer's BGP Identifier.
     pub sender: RouterId,
+    /// What is known of it beside its attributes.
+    pub facts: Facts,
 }
 
 /// What becomes of a path on its way out.
@@ -103,12 +105,12 @@ impl Export<'_> {
         if is_stale && key.long_lived == LongLivedRule::Withheld {
             return Outcome::Withheld(Withheld::LongLivedStale);
         }
-        let edited = match &key.export {
-            PolicyChoice::Everything => None,
+        let (edited, marks) = match &key.export {
+            PolicyChoice::Everything => (None, Marks::default()),
             PolicyChoice::Nothing => return Outcome::Withheld(Withheld::NoPolicy),
             PolicyChoice::Policy(policy) => match policy.evaluate(&self.subject(key)) {
                 Verdict::Reject { .. } => return Outcome::Withheld(Withheld::Policy),
-                Verdict::Accept { edited, .. } => edited,
+                Verdict::Accept { edited, marks, .. } => (edited, marks),
             },
         };
         let attrs = edited.as_ref().unwrap_or(self.attrs);
@@ -122,7 +124,10 @@ impl Export<'_> {
         }
         let med_is_ours = edited.as_ref().is_some_and(|e| e.med() != self.attrs.med());
         Outcome::Told(match key.kind {
-            PeerKind::External => self.for_external(attrs, next_hop, med_is_ours, leak, key.local_asn),
+            PeerKind::External => {
+                let prepended = if marks.is_own_as_prepended { None } else { Some(key.local_asn) };
+                self.for_external(attrs, next_hop, med_is_ours, leak, prepended)
+            }
             PeerKind::Client | PeerKind::NonClient => {
                 let told = self.for_internal(attrs, next_hop, passage, local);
                 if is_stale && key.long_lived == LongLivedRule::Depreferred {
@@ -142,6 +147,11 @@ impl Export<'_> {
             source: self.source,
             local_asn: key.local_asn,
             local_addr: key.own.as_ref().and_then(NextHop::addr),
+            stage: match key.kind {
+                PeerKind::External => Stage::ToExternal,
+                PeerKind::Client | PeerKind::NonClient => Stage::ToInternal,
+            },
+            facts: self.facts,
         }
     }
 
@@ -164,10 +174,13 @@ impl Export<'_> {
         next_hop: NextHop,
         med_is_ours: bool,
         leak: Leak,
-        local_asn: Asn,
+        prepended: Option<Asn>,
     ) -> AttrSet {
         let mut edit = attrs.edit();
-        edit.next_hop(next_hop).prepend(local_asn, 1);
+        edit.next_hop(next_hop);
+        if let Some(asn) = prepended {
+            edit.prepend(asn, 1);
+        }
         if let Leak::Marked(asn) = leak {
             leak::mark(&mut edit, asn);
         }

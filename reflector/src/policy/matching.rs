@@ -4,7 +4,7 @@ use bgp_proto::attr::{Community, LargeCommunity};
 use bgp_proto::{Asn, AttrSet, Family, FamilySet, Nlri, Prefix};
 use core::net::IpAddr;
 
-use crate::ids::EntryId;
+use crate::ids::{EntryId, IfName};
 
 /// A path, as a policy sees it.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,57 @@ pub struct Subject<'a> {
     pub local_asn: Asn,
     /// This speaker's address on the session, which next hop `self` means.
     pub local_addr: Option<IpAddr>,
+    /// Where it is on its way.
+    pub stage: Stage,
+    /// What is known of it beside its attributes.
+    pub facts: Facts,
+}
+
+/// Where a path is on its way through this speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// From a peer into the table.
+    #[default]
+    Import,
+    /// To peers in this AS.
+    ToInternal,
+    /// To peers in other ASes.
+    ToExternal,
+    /// To the kernel.
+    ToKernel,
+}
+
+/// Where a route comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Provenance {
+    /// A BGP peer.
+    #[default]
+    Bgp,
+    /// This speaker's configuration.
+    Static,
+    /// A network that the node is connected to.
+    Device,
+    /// The kernel's table, where somebody else put it.
+    Inherited,
+}
+
+/// What is known of a path beside its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// Its rank before anything else counts.
+    pub preference: u32,
+    /// Its metric in the kernel, if it was found there.
+    pub metric: Option<u32>,
+    /// Who put it into the kernel, if it was found there.
+    pub kernel_source: Option<u8>,
+    /// The interface that its packets leave by.
+    pub interface: Option<IfName>,
+    /// The neighbour that takes them.
+    pub gateway: Option<IpAddr>,
+    /// Who announced it.
+    pub from: Option<IpAddr>,
 }
 
 /// One condition.
@@ -65,7 +116,7 @@ impl PrefixRange {
         PrefixRange { within: prefix, len_min: prefix.len(), len_max: prefix.len() }
     }
 
-    fn contains(&self, prefix: &Prefix) -> bool {
+    pub(super) fn contains(&self, prefix: &Prefix) -> bool {
         (self.len_min..=self.len_max).contains(&prefix.len()) && self.within.contains(prefix)
     }
 }

@@ -7,13 +7,20 @@
 //! Without a policy an internal peer exchanges everything and an external peer nothing (RFC 8212).
 
 mod edit;
+mod evaluate;
 pub mod leak;
 mod matching;
+pub mod program;
 
 pub use edit::{Edit, NextHopEdit};
-pub use matching::{Condition, PrefixRange, Subject};
+pub use evaluate::is_like_pattern;
+pub use matching::{Condition, Facts, PrefixRange, Stage, Subject};
+
+pub use program::Program;
 
 use bgp_proto::AttrSet;
+
+use crate::ids::IfName;
 
 /// An ordered list of rules and what happens where none applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The verdict where no rule applies.
     pub otherwise: Action,
+    /// Decides instead of the rules, if there is one.
+    pub program: Option<Program>,
 }
 
 /// Conditions that must all hold, and what then happens.
@@ -55,6 +64,8 @@ pub enum Verdict {
         edited: Option<AttrSet>,
         /// Whether the rule was about this prefix.
         naming: Naming,
+        /// What is not an attribute of the path.
+        marks: Marks,
     },
     /// It does not pass.
     Reject {
@@ -72,18 +83,60 @@ pub enum Naming {
     Blanket,
 }
 
+/// What a program says of a route beside its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Another preference than the one it had.
+    pub preference: Option<u32>,
+    /// Metric of the kernel route.
+    pub metric: Option<u32>,
+    /// The device that the kernel route goes through; [`Tunnel::None`] is a word too.
+    pub tunnel: Option<Tunnel>,
+    /// The edited path has this speaker's AS number already.
+    pub is_own_as_prepended: bool,
+}
+
+/// The device that a kernel route goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tunnel {
+    /// The way that leads to the next hop.
+    None,
+    /// This one, with the BGP next hop as the neighbour on it.
+    Device(IfName),
+}
+
+impl Tunnel {
+    /// The device of this name; none for no name, and for one that no device can have.
+    pub fn named(name: &str) -> Tunnel {
+        IfName::new(name).map_or(Tunnel::None, Tunnel::Device)
+    }
+}
+
 impl Policy {
+    /// A policy that is a program.
+    pub fn from_program(name: String, program: Program) -> Policy {
+        Policy { name, rules: Vec::new(), otherwise: Action::Reject, program: Some(program) }
+    }
+
     /// Whether two prefixes with equal attributes may fare differently.
     pub fn depends_on_prefix(&self) -> bool {
+        if let Some(program) = &self.program {
+            return program.depends_on_prefix();
+        }
         self.rules.iter().flat_map(|r| &r.when).any(Condition::names_prefixes)
     }
 
     /// What the policy says of `subject`.
     pub fn evaluate(&self, subject: &Subject<'_>) -> Verdict {
+        if let Some(program) = &self.program {
+            return evaluate::evaluate(program, subject);
+        }
         let applies = |r: &Rule| r.when.iter().all(|c| c.holds(subject));
         let Some((at, rule)) = self.rules.iter().enumerate().find(|(_, r)| applies(r)) else {
             return match self.otherwise {
-                Action::Accept => Verdict::Accept { edited: None, naming: Naming::Blanket },
+                Action::Accept => {
+                    Verdict::Accept { edited: None, naming: Naming::Blanket, marks: Marks::default() }
+                }
                 Action::Reject => Verdict::Reject { rule: None },
             };
         };
@@ -94,6 +147,7 @@ impl Policy {
         Verdict::Accept {
             edited: edit::apply(&rule.edits, subject),
             naming: if named { Naming::Named } else { Naming::Blanket },
+            marks: Marks::default(),
         }
     }
 }

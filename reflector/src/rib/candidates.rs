@@ -16,6 +16,8 @@ pub struct Candidate {
     pub local_id: PathId,
     /// Its attributes.
     pub attrs: AttrId,
+    /// Its rank before anything else counts.
+    pub preference: u16,
     /// Whether the peer has yet to confirm it.
     pub freshness: Freshness,
     /// When it was announced in this form, seconds since the driver's epoch.

@@ -42,6 +42,8 @@ pub enum Staleness {
 pub enum Step {
     /// The next hop is not reachable.
     Reachable,
+    /// The highest preference that policy gave.
+    Preference,
     /// This speaker's own origination wins.
     LocalOrigin,
     /// Long-lived stale paths lose.
@@ -75,6 +77,7 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Step::Reachable => "next hop unreachable",
+            Step::Preference => "preference",
             Step::LocalOrigin => "local origin",
             Step::Fresh => "long-lived stale",
             Step::LocalPref => "LOCAL_PREF",

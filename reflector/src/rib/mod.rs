@@ -49,11 +49,20 @@ pub struct Rib {
     dirty: Vec<PrefixId>,
 }
 
+/// A route that the kernel was told to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The route.
+    pub route: FibRoute,
+    /// Its metric, unless the usual one.
+    pub metric: Option<u32>,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     candidates: Candidates,
     best: Option<Best>,
-    fib: Option<Box<FibRoute>>,
+    fib: Option<Box<Wanted>>,
     is_dirty: bool,
 }
 
@@ -168,11 +177,16 @@ impl Rib {
 
     /// The route that the kernel was last told to have.
     pub fn fib(&self, id: PrefixId) -> Option<&FibRoute> {
+        self.wanted(id).map(|wanted| &wanted.route)
+    }
+
+    /// The same, with its place.
+    pub fn wanted(&self, id: PrefixId) -> Option<&Wanted> {
         self.entries[id.index()].fib.as_deref()
     }
 
     /// Records the route that the kernel is told to have.
-    pub fn set_fib(&mut self, id: PrefixId, route: Option<FibRoute>) {
+    pub fn set_fib(&mut self, id: PrefixId, route: Option<Wanted>) {
         self.entries[id.index()].fib = route.map(Box::new);
     }
 

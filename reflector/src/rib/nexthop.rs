@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use core::net::IpAddr;
 
 use crate::events::Reachability;
+use crate::ids::IfName;
 
 /// Whether next hops are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +31,17 @@ pub struct NextHops {
 #[derive(Debug)]
 struct Known {
     uses: u32,
+    link: Option<Link>,
     reachability: Reachability,
+}
+
+/// The first step on the way to a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The interface.
+    pub interface: IfName,
+    /// The neighbour on it; the next hop itself where it is on the link.
+    pub gateway: IpAddr,
 }
 
 /// What the table wants to know, or no longer.
@@ -56,7 +67,7 @@ impl NextHops {
         let asked = &mut self.asked;
         let known = self.known.entry(addr).or_insert_with(|| {
             asked.push(Tracking::Wanted(addr));
-            Known { uses: 0, reachability: Reachability::Unknown }
+            Known { uses: 0, link: None, reachability: Reachability::Unknown }
         });
         known.uses += 1;
     }
@@ -80,6 +91,19 @@ impl NextHops {
             }
             _ => false,
         }
+    }
+
+    /// Records the first step on the way to `addr`. Returns whether it is another one.
+    pub fn set_link(&mut self, addr: IpAddr, link: Option<Link>) -> bool {
+        match self.known.get_mut(&addr) {
+            Some(known) => core::mem::replace(&mut known.link, link) != link,
+            None => false,
+        }
+    }
+
+    /// The first step on the way to `addr`.
+    pub fn link(&self, addr: IpAddr) -> Option<Link> {
+        self.known.get(&addr)?.link
     }
 
     /// The interior cost to `addr`, `None` where it is not known to be reachable.

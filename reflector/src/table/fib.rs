@@ -2,13 +2,16 @@
 
 use bgp_proto::{FamilySet, Nlri, Prefix};
 
-use super::{OwnRoute, Table};
+use super::{Learned, OwnRoute, Table};
 use crate::decide::{Contender, Source};
 use crate::events::{FarEnd, FibChange, FibRoute, Hop};
-use crate::ids::PeerId;
+use crate::group::PolicyChoice;
+use crate::ids::{EntryId, PeerId};
 use crate::limits::MULTIPATH_MAX;
+use crate::policy::program::Provenance;
+use crate::policy::{Facts, Stage, Subject, Tunnel, Verdict};
 use crate::rib::nexthop::Resolution;
-use crate::rib::{Candidate, PrefixId};
+use crate::rib::{AttrId, Candidate, PrefixId, Wanted};
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -23,7 +26,8 @@ impl Table {
         let Some(peer) = self.peers.get(&candidate.peer) else {
             return Contender {
                 source: Source::Local,
-                interior_cost: (candidate.peer == PeerId::LOCAL).then_some(0),
+                preference: candidate.preference,
+                interior_cost: candidate.peer.is_own().then_some(0),
                 merits,
                 router_id: self.config.local.router_id,
                 peer_addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -33,6 +37,7 @@ impl Table {
         let next_hop = self.attrs.get(candidate.attrs).next_hop().addr();
         Contender {
             source: peer.source(),
+            preference: candidate.preference,
             interior_cost: next_hop.map_or(Some(0), |addr| self.next_hops.cost(addr)),
             merits,
             router_id: peer.router_id,
@@ -48,12 +53,81 @@ impl Table {
             return;
         }
         let Nlri::Prefix(prefix) = *self.ribs[at].nlri(id) else { return };
-        let route = self.wanted_route(at, id, &prefix);
-        if self.ribs[at].fib(id) == route.as_ref() {
+        let wanted = self.wanted(at, id, &prefix);
+        if self.ribs[at].wanted(id) == wanted.as_ref() {
             return;
         }
-        self.ribs[at].set_fib(id, route.clone());
-        self.pending.fib.push(FibChange { prefix, route });
+        let metric = wanted.as_ref().and_then(|w| w.metric);
+        self.pending.fib.push(FibChange { prefix, route: wanted.as_ref().map(|w| w.route.clone()), metric });
+        self.ribs[at].set_fib(id, wanted);
+    }
+
+    /// The route of a prefix, if the kernel's policy lets it through, and where that puts it.
+    fn wanted(&self, at: usize, id: PrefixId, prefix: &Prefix) -> Option<Wanted> {
+        let PolicyChoice::Policy(policy) = &self.config.kernel_export else {
+            return self.wanted_route(at, id, prefix).map(|route| Wanted { route, metric: None });
+        };
+        let best = self.ribs[at].best(id)?;
+        let subject = Subject {
+            family: prefix.family(),
+            nlri: self.ribs[at].nlri(id),
+            attrs: self.attrs.get(best.attrs),
+            source: self.peers.get(&best.peer).map_or(EntryId::LOCAL, |p| p.config.entry),
+            local_asn: self.config.local.asn,
+            local_addr: None,
+            stage: Stage::ToKernel,
+            facts: self.facts(at, id, best.peer, best.attrs),
+        };
+        let Verdict::Accept { marks, .. } = policy.evaluate(&subject) else { return None };
+        let mut route = self.wanted_route(at, id, prefix)?;
+        if let (FibRoute::Via(hops), Some(Tunnel::Device(device))) = (&mut route, marks.tunnel) {
+            hops.iter_mut().for_each(|hop| hop.device = Some(device));
+        }
+        // A blackhole has no metric unless it is given one: the kernel's default.
+        let metric = marks.metric.or(Some(0));
+        Some(Wanted { route, metric })
+    }
+
+    /// What is known of a path beside its attributes.
+    pub(super) fn facts(&self, at: usize, id: PrefixId, source: PeerId, attrs: AttrId) -> Facts {
+        let found = self.ribs[at].candidates(id).iter().find(|c| c.peer == source && c.attrs == attrs);
+        let preference = u32::from(found.map_or(0, |c| c.preference));
+        let (provenance, found) = match source {
+            PeerId::LOCAL => {
+                let via = self.attrs.get(attrs).next_hop().addr();
+                let interface = via.and_then(|a| self.next_hops.link(a)).map(|l| l.interface);
+                let provenance = Provenance::Static;
+                return Facts { provenance, preference, interface, gateway: via, ..Facts::default() };
+            }
+            PeerId::KERNEL => (Provenance::Inherited, self.learned(at, id, source)),
+            PeerId::DIRECT => (Provenance::Device, self.learned(at, id, source)),
+            _ => {
+                let link = self.attrs.get(attrs).next_hop().addr().and_then(|a| self.next_hops.link(a));
+                return Facts {
+                    provenance: Provenance::Bgp,
+                    preference,
+                    interface: link.map(|l| l.interface),
+                    gateway: link.map(|l| l.gateway),
+                    from: self.peers.get(&source).map(|p| p.addr),
+                    ..Facts::default()
+                };
+            }
+        };
+        Facts {
+            provenance,
+            preference,
+            metric: found.and_then(|l| l.metric),
+            kernel_source: found.and_then(|l| l.protocol),
+            interface: found.and_then(|l| l.interface),
+            gateway: found.and_then(|l| l.gateway),
+            from: None,
+        }
+    }
+
+    /// What was found in the kernel for a prefix.
+    pub fn learned(&self, at: usize, id: PrefixId, source: PeerId) -> Option<&Learned> {
+        let Nlri::Prefix(prefix) = self.ribs[at].nlri(id) else { return None };
+        self.learned.get(&(source, *prefix))
     }
 
     fn wanted_route(&self, at: usize, id: PrefixId, prefix: &Prefix) -> Option<FibRoute> {
@@ -61,8 +135,15 @@ impl Table {
         if best.peer == PeerId::LOCAL {
             return match self.originations.get(prefix)?.kernel {
                 OwnRoute::Blackhole => Some(FibRoute::Blackhole),
+                OwnRoute::Via(addr) => {
+                    Some(FibRoute::Via(vec![Hop { addr, weight: 1, vxlan: None, device: None }]))
+                }
                 OwnRoute::None => None,
             };
+        }
+        if best.peer.is_own() {
+            // The kernel has it.
+            return None;
         }
         let max = self.config.multipath_max.clamp(1, MULTIPATH_MAX);
         let candidates = self.ribs[at].candidates(id);
@@ -73,7 +154,7 @@ impl Table {
             let Some(addr) = attrs.next_hop().addr() else { continue };
             if hops.len() < max && hops.iter().all(|(hop, _)| hop.addr != addr) {
                 let bandwidth = attrs.ext_communities().iter().find_map(|c| c.as_link_bandwidth());
-                hops.push((Hop { addr, weight: 1, vxlan: FarEnd::of(attrs) }, bandwidth));
+                hops.push((Hop { addr, weight: 1, vxlan: FarEnd::of(attrs), device: None }, bandwidth));
             }
         }
         let hops = weighed(hops);
@@ -85,8 +166,9 @@ impl Table {
         let mut all = Vec::new();
         for rib in &self.ribs {
             for id in rib.ids() {
-                if let (Nlri::Prefix(prefix), Some(route)) = (rib.nlri(id), rib.fib(id)) {
-                    all.push(FibChange { prefix: *prefix, route: Some(route.clone()) });
+                if let (Nlri::Prefix(prefix), Some(wanted)) = (rib.nlri(id), rib.wanted(id)) {
+                    let (route, metric) = (Some(wanted.route.clone()), wanted.metric);
+                    all.push(FibChange { prefix: *prefix, route, metric });
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Notice, Table};
 use crate::decide::Decider;
 use crate::feed::{Feed, LogView};
-use crate::group::{Export, Group, GroupKey, LogKey, Outcome, State, Store};
+use crate::group::{Export, Group, GroupKey, LogKey, Outcome, PolicyChoice, State, Store};
 use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::ADD_PATHS_MAX;
 use crate::reflection::LearnedFrom;
@@ -163,6 +163,7 @@ impl Table {
 
     /// A path on its way out.
     pub(super) fn path_out(&self, at: usize, prefix: PrefixId, source: PeerId, attrs: AttrId) -> Export<'_> {
+        let facts = self.facts(at, prefix, source, attrs);
         let (nlri, attrs) = (self.ribs[at].nlri(prefix), self.attrs.get(attrs));
         match self.peers.get(&source) {
             Some(peer) => Export {
@@ -171,6 +172,7 @@ impl Table {
                 source: peer.config.entry,
                 learned: LearnedFrom::Peer(peer.config.kind),
                 sender: peer.router_id,
+                facts,
             },
             None => Export {
                 nlri,
@@ -178,7 +180,30 @@ impl Table {
                 source: EntryId::LOCAL,
                 learned: LearnedFrom::Local,
                 sender: self.config.local.router_id,
+                facts,
             },
+        }
+    }
+
+    /// Replaces an export policy wherever it is in force. The groups stay what they are and their peers where they are
+    /// in them: only what the new policy tells otherwise is told.
+    pub fn replace_export(&mut self, old: &PolicyChoice, new: &PolicyChoice) {
+        for peer in self.peers.values_mut().filter(|p| p.config.export == *old) {
+            peer.config.export = new.clone();
+        }
+        let ids: Vec<GroupId> = self.groups.values().filter(|g| g.key.export == *old).map(|g| g.id).collect();
+        for id in ids {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            group.key.export = new.clone();
+            let family = group.key.family;
+            if let Some(told) = group.last_export.take() {
+                self.attrs.release(told);
+            }
+            let at = self.rib_at(family);
+            let prefixes: Vec<PrefixId> = self.ribs[at].ids().collect();
+            for prefix in prefixes {
+                self.tell_group(id, at, prefix);
+            }
         }
     }
 

@@ -15,16 +15,25 @@ use crate::events::{RouteChange, Routes};
 use crate::group::{Local, PolicyChoice};
 use crate::ids::PeerId;
 use crate::policy::leak::{self, Leak};
-use crate::policy::{Naming, Subject, Verdict};
+use crate::policy::{Facts, Marks, Naming, Stage, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
 use crate::rib::{AttrId, Candidate, Freshness};
 use crate::time::Instant;
+
+/// Rank of what a BGP peer announces, before anything else counts.
+pub(super) const PREFERENCE_BGP: u16 = 100;
+/// Rank of what this speaker originates.
+pub(super) const PREFERENCE_STATIC: u16 = 200;
+/// Rank of the networks that the node is connected to.
+pub(super) const PREFERENCE_DIRECT: u16 = 240;
+/// Rank of what somebody else put into the kernel.
+pub(super) const PREFERENCE_KERNEL: u16 = 10;
 
 impl Table {
     /// Takes what a peer said. Changes of peers that are not up, or whose session ends because they said too much, are
     /// ignored.
     pub fn routes(&mut self, peer: PeerId, routes: &Routes, now: Instant) {
-        if peer != PeerId::LOCAL && self.peers.get(&peer).is_none_or(|p| p.up.is_none() || p.is_over_limit) {
+        if !peer.is_own() && self.peers.get(&peer).is_none_or(|p| p.up.is_none() || p.is_over_limit) {
             return;
         }
         // What does not depend on the prefix is found out once for each attribute set.
@@ -39,7 +48,7 @@ impl Table {
             let sane = *looked.get_or_insert_with(|| check(self.peers.get(&peer), attrs, &self.config.local));
             let accepted = sane.and_then(|()| self.apply_policy(peer, change, attrs));
             match accepted {
-                Ok(attrs) => self.accept_path(peer, change, attrs, now),
+                Ok(accepted) => self.accept_path(peer, change, accepted, now),
                 Err(reason) => {
                     self.remove_path(peer, change);
                     if let Some(peer) = self.peers.get_mut(&peer) {
@@ -56,10 +65,17 @@ impl Table {
         peer: PeerId,
         change: &RouteChange,
         attrs: &AttrSet,
-    ) -> Result<AttrId, Rejected> {
-        let Some(p) = self.peers.get(&peer) else { return Ok(self.attrs.intern(attrs)) };
-        let (edited, naming) = match &p.config.import {
-            PolicyChoice::Everything => (None, Naming::Blanket),
+    ) -> Result<(AttrId, u16), Rejected> {
+        let Some(p) = self.peers.get(&peer) else {
+            let preference = match peer {
+                PeerId::KERNEL => PREFERENCE_KERNEL,
+                PeerId::DIRECT => PREFERENCE_DIRECT,
+                _ => PREFERENCE_STATIC,
+            };
+            return Ok((self.attrs.intern(attrs), preference));
+        };
+        let (edited, naming, marks) = match &p.config.import {
+            PolicyChoice::Everything => (None, Naming::Blanket, Marks::default()),
             PolicyChoice::Nothing => return Err(Rejected::NoPolicy),
             PolicyChoice::Policy(policy) => {
                 let subject = Subject {
@@ -68,11 +84,17 @@ impl Table {
                     attrs,
                     source: p.config.entry,
                     local_asn: p.config.local_asn,
+                    stage: Stage::Import,
+                    facts: Facts {
+                        preference: u32::from(PREFERENCE_BGP),
+                        from: Some(p.addr),
+                        ..Facts::default()
+                    },
                     local_addr: p.up.as_ref().and_then(|up| up.own.of(change.family)?.addr()),
                 };
                 match policy.evaluate(&subject) {
                     Verdict::Reject { .. } => return Err(Rejected::Policy),
-                    Verdict::Accept { edited, naming } => (edited, naming),
+                    Verdict::Accept { edited, naming, marks } => (edited, naming, marks),
                 }
             }
         };
@@ -80,20 +102,28 @@ impl Table {
             return Err(Rejected::NotNamed);
         }
         let edited = finish(p, change.family, attrs, edited)?;
-        Ok(match edited {
+        let preference = marks.preference.and_then(|p| u16::try_from(p).ok()).unwrap_or(PREFERENCE_BGP);
+        let attrs = match edited {
             Some(edited) => self.attrs.intern(&edited),
             None => self.attrs.intern(attrs),
-        })
+        };
+        Ok((attrs, preference))
     }
 
-    fn accept_path(&mut self, peer: PeerId, change: &RouteChange, attrs: AttrId, now: Instant) {
+    fn accept_path(
+        &mut self,
+        peer: PeerId,
+        change: &RouteChange,
+        (attrs, preference): (AttrId, u16),
+        now: Instant,
+    ) {
         let at = self.rib_at(change.family);
         let id = self.ribs[at].intern(&change.nlri);
         let since_secs = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
         let known =
             self.ribs[at].candidates(id).iter().find(|c| c.peer == peer && c.path_id == change.path_id);
         if let Some(known) = known.copied() {
-            if known.attrs == attrs {
+            if known.attrs == attrs && known.preference == preference {
                 // Said again: nobody is told, no decision is due (RFC 4271 section 9.2).
                 self.attrs.release(attrs);
                 self.ribs[at].confirm(id, peer, change.path_id);
@@ -104,6 +134,7 @@ impl Table {
             self.attrs.release(known.attrs);
             if let Some(path) = self.ribs[at].candidates_mut(id).find_mut(peer, change.path_id) {
                 (path.attrs, path.freshness, path.since_secs) = (attrs, Freshness::Fresh, since_secs);
+                path.preference = preference;
             }
             return;
         }
@@ -111,7 +142,7 @@ impl Table {
         let candidates = self.ribs[at].candidates_mut(id);
         let local_id = candidates.free_local_id();
         let (path_id, freshness) = (change.path_id, Freshness::Fresh);
-        candidates.push(Candidate { peer, path_id, local_id, attrs, freshness, since_secs });
+        candidates.push(Candidate { peer, path_id, local_id, attrs, preference, freshness, since_secs });
         let Some(p) = self.peers.get_mut(&peer) else { return };
         if let Some(limit) = p.count_path(change.family) {
             let family = change.family;
@@ -153,7 +184,7 @@ impl Table {
     pub(super) fn reconsider_own(&mut self, change: &RouteChange) {
         let Some(at) = self.find_rib(change.family) else { return };
         let Some(id) = self.ribs[at].find(&change.nlri) else { return };
-        let foreign = |c: &Candidate| c.peer != PeerId::LOCAL;
+        let foreign = |c: &Candidate| !c.peer.is_own();
         let sources: BTreeSet<PeerId> =
             self.ribs[at].candidates(id).iter().filter(|c| foreign(c)).map(|c| c.peer).collect();
         self.remove_candidates(at, id, foreign);

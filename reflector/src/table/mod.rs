@@ -32,9 +32,9 @@ use std::sync::Arc;
 use crate::decide::{Contender, Decider};
 use crate::events::{FarEnd, FibChange, Reachability, RouteChange, Routes};
 use crate::feed::LogView;
-use crate::group::{Group, Local, Store};
-use crate::ids::{GroupId, PeerId};
-use crate::rib::nexthop::{Resolution, Tracking};
+use crate::group::{Group, Local, PolicyChoice, Store};
+use crate::ids::{GroupId, IfName, PeerId};
+use crate::rib::nexthop::{Link, Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
 use crate::time::Instant;
 use peers::{Peer, Selection};
@@ -49,6 +49,8 @@ pub struct Config {
     pub resolution: Resolution,
     /// Next hops of one kernel route, at most.
     pub multipath_max: usize,
+    /// What of the table's choice goes into the kernel.
+    pub kernel_export: PolicyChoice,
 }
 
 /// A route that this speaker originates.
@@ -75,8 +77,23 @@ pub struct Origination {
 pub enum OwnRoute {
     /// Drop what no more specific route takes.
     Blackhole,
+    /// Forward to this neighbour.
+    Via(IpAddr),
     /// Nothing of ours.
     None,
+}
+
+/// A route that was found in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned {
+    /// Its metric there, of routes that somebody put there.
+    pub metric: Option<u32>,
+    /// Who put it there (`RTPROT_*`).
+    pub protocol: Option<u8>,
+    /// The interface that its packets leave by.
+    pub interface: Option<IfName>,
+    /// The neighbour that takes them.
+    pub gateway: Option<IpAddr>,
 }
 
 /// What one commit asks the daemon to do.
@@ -146,6 +163,7 @@ pub struct Table {
     groups: BTreeMap<GroupId, Group>,
     groups_made: u32,
     originations: BTreeMap<Prefix, Origination>,
+    learned: BTreeMap<(PeerId, Prefix), Learned>,
     selection: Selection,
     moved_next_hops: Vec<IpAddr>,
     pending: Commit,
@@ -166,6 +184,7 @@ impl Table {
             groups: BTreeMap::new(),
             groups_made: 0,
             originations: BTreeMap::new(),
+            learned: BTreeMap::new(),
             selection: Selection::default(),
             moved_next_hops: Vec::new(),
             pending: Commit::default(),
@@ -181,7 +200,11 @@ impl Table {
 
     /// Originates a route, or changes one.
     pub fn originate(&mut self, origination: Origination, now: Instant) {
-        let mut attrs = AttrSetBuilder::new(NextHop::NONE);
+        let next_hop = match origination.kernel {
+            OwnRoute::Via(addr) => NextHop::from(addr),
+            OwnRoute::Blackhole | OwnRoute::None => NextHop::NONE,
+        };
+        let mut attrs = AttrSetBuilder::new(next_hop);
         attrs.origin(Origin::Igp).as_path(&[]).communities(&origination.communities);
         attrs.large_communities(&origination.large_communities).local_pref(origination.local_pref);
         attrs.med(origination.med);
@@ -217,6 +240,77 @@ impl Table {
         let change = RouteChange { family: prefix.family(), path_id: PathId(0), nlri, attrs: None };
         self.reconsider_foreign(change.family);
         self.routes(PeerId::LOCAL, &Routes { attrs: Vec::new(), changes: vec![change] }, now);
+    }
+
+    /// A route is in the kernel, or no longer: `source` is [`PeerId::KERNEL`] or [`PeerId::DIRECT`].
+    pub fn learn(&mut self, source: PeerId, prefix: Prefix, learned: Option<Learned>, now: Instant) {
+        debug_assert!(source == PeerId::KERNEL || source == PeerId::DIRECT);
+        let before = match learned {
+            Some(learned) => self.learned.insert((source, prefix), learned),
+            None => self.learned.remove(&(source, prefix)),
+        };
+        if before == learned {
+            return;
+        }
+        let nlri = Nlri::Prefix(prefix);
+        let change = RouteChange {
+            family: prefix.family(),
+            path_id: PathId(0),
+            nlri,
+            attrs: learned.is_some().then_some(0),
+        };
+        if before.is_some() && learned.is_some() {
+            // The path stays, and what is known of it beside its attributes does not.
+            self.routes(
+                source,
+                &Routes { attrs: Vec::new(), changes: vec![RouteChange { attrs: None, ..change.clone() }] },
+                now,
+            );
+            if let Some(at) = self.find_rib(change.family)
+                && let Some(id) = self.ribs[at].find(&change.nlri)
+            {
+                self.retell(at, id);
+            }
+        }
+        let attrs = AttrSetBuilder::new(NextHop::NONE).origin(Origin::Igp).as_path(&[]).build();
+        self.routes(source, &Routes { attrs: vec![attrs], changes: vec![change] }, now);
+    }
+
+    /// Has the groups and the kernel told of a prefix again though its best path may be the same.
+    fn retell(&mut self, at: usize, id: PrefixId) {
+        if let Some(best) = self.ribs[at].best(id) {
+            self.ribs[at].set_best(id, None);
+            self.attrs.release(best.attrs);
+        }
+        self.ribs[at].mark(id);
+    }
+
+    /// Another policy at the kernel's door: every prefix is looked at again.
+    pub fn set_kernel_export(&mut self, policy: PolicyChoice) {
+        if self.config.kernel_export == policy {
+            return;
+        }
+        self.config.kernel_export = policy;
+        for rib in &mut self.ribs {
+            let ids: Vec<PrefixId> = rib.ids().collect();
+            ids.into_iter().for_each(|id| rib.mark(id));
+        }
+    }
+
+    /// Tells the first step on the way to a next hop.
+    pub fn next_hop_link(&mut self, addr: IpAddr, link: Option<Link>) {
+        if !self.next_hops.set_link(addr, link) {
+            return;
+        }
+        for at in 0..self.ribs.len() {
+            let attrs = &self.attrs;
+            let rib = &self.ribs[at];
+            let is_through = |id: &PrefixId| {
+                rib.best(*id).is_some_and(|b| attrs.get(b.attrs).next_hop().addr() == Some(addr))
+            };
+            let ids: Vec<PrefixId> = rib.ids().filter(is_through).collect();
+            ids.into_iter().for_each(|id| self.retell(at, id));
+        }
     }
 
     /// Tells what is known of the way to a next hop.

@@ -5,6 +5,7 @@
 
 use bgp_proto::{AttrSet, Family, Nlri, PathId};
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::{PeerCounts, Rejected, Table};
@@ -12,6 +13,8 @@ use crate::decide::{Decider, Step};
 use crate::events::FibRoute;
 use crate::group::{GroupKey, Outcome, State, Withheld};
 use crate::ids::{GroupId, PeerId};
+use crate::policy::Facts;
+use crate::rib::nexthop::Link;
 use crate::rib::{Candidate, Freshness, PrefixId};
 
 /// A path as an answer.
@@ -99,6 +102,26 @@ impl Table {
             State::Live(attrs) => Some((e.path_id(), self.attrs.get(attrs), e.source())),
             State::Tombstone => None,
         })
+    }
+
+    /// What is known of a path beside its attributes.
+    pub fn facts_of(&self, family: Family, id: PrefixId, path: &PathAnswer<'_>) -> Facts {
+        let found = self.find_rib(family).and_then(|at| {
+            let mut candidates = self.ribs[at].candidates(id).iter();
+            let candidate = candidates.find(|c| (c.peer, c.path_id) == (path.peer, path.path_id))?;
+            Some((at, candidate.attrs))
+        });
+        found.map_or_else(Facts::default, |(at, attrs)| self.facts(at, id, path.peer, attrs))
+    }
+
+    /// The interior cost of a next hop, if it can be reached.
+    pub fn next_hop_cost(&self, addr: IpAddr) -> Option<u32> {
+        self.next_hops.cost(addr)
+    }
+
+    /// The first step on the way to a next hop.
+    pub fn link_of(&self, addr: IpAddr) -> Option<Link> {
+        self.next_hops.link(addr)
     }
 
     /// What the kernel should have for a prefix.

@@ -119,7 +119,7 @@ prop_compose! {
         desired.originate = prefixes.into_iter().map(|(net, community)| {
             let prefix = Prefix::new(IpAddr::V4(Ipv4Addr::new(10, net, 0, 0)), 16).unwrap();
             let communities = vec![Community(community)];
-            let bare = Origination { communities, large_communities: vec![], local_pref: None, med: None, blackhole: true, vxlan: None };
+            let bare = Origination { communities, large_communities: vec![], local_pref: None, med: None, blackhole: true, via: None, vxlan: None };
             (prefix, bare)
         }).collect();
         desired.kernel = table.and_then(|table| Some(Kernel { table, ..desired.kernel? }));

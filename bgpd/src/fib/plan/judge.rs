@@ -73,7 +73,13 @@ impl Plan {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.queued = false;
         let was = slot.state;
-        let case = Case { id, prefix: slot.prefix, held: slot.held.clone(), inherited: slot.inherited };
+        let case = Case {
+            id,
+            prefix: slot.prefix,
+            held: slot.held.clone(),
+            inherited: slot.inherited,
+            want: slot.want,
+        };
         let goal = match goal(&self.rules, &self.aims, slot) {
             Goal::Target(_) if self.is_own_subnet(&case.prefix, underlay) => Goal::Protected,
             goal => goal,
@@ -118,7 +124,7 @@ impl Plan {
         now: Instant,
         ops: &mut Vec<Op>,
     ) -> State {
-        let (prefix, home) = (case.prefix, self.home(&case.prefix));
+        let (prefix, home) = (case.prefix, self.home(&case.prefix, case.want));
         let entries = case.held.as_slice();
         let at_home = |entry: &Entry| lies_at(&self.marks, entry, home);
         let crowd = entries.iter().filter(|entry| at_home(entry)).count();
@@ -319,6 +325,7 @@ struct Case {
     prefix: Prefix,
     held: Held,
     inherited: bool,
+    want: Option<Id>,
 }
 
 fn backoff(attempts: u32) -> Duration {

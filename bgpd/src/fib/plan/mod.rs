@@ -155,9 +155,16 @@ pub(super) struct Plan {
     pub(super) lost: bool,
 }
 
-/// A [`FibRoute`] in a form that can be looked up.
+/// A [`FibRoute`] and its metric, in a form that can be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Wish {
+struct Wish {
+    want: Want,
+    /// The metric of this route, unless it is the one that all have.
+    metric: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Want {
     Blackhole,
     /// Through these next hops, in the way of the prefix's pool.
     Via(Box<[Hop]>, Option<Lane>),
@@ -165,16 +172,16 @@ enum Wish {
 
 impl Wish {
     fn hops(&self) -> &[Hop] {
-        match self {
-            Wish::Blackhole => &[],
-            Wish::Via(hops, _) => hops,
+        match &self.want {
+            Want::Blackhole => &[],
+            Want::Via(hops, _) => hops,
         }
     }
 
     fn lane(&self) -> Option<Lane> {
-        match self {
-            Wish::Blackhole => None,
-            Wish::Via(_, lane) => *lane,
+        match &self.want {
+            Want::Blackhole => None,
+            Want::Via(_, lane) => *lane,
         }
     }
 }
@@ -262,12 +269,13 @@ impl Plan {
         let wanted: Vec<_> = wanted.collect();
         for (slot, prefix, old) in wanted {
             let lane = self.rules.overlay.lane(&prefix);
-            let Some(Wish::Via(list, _)) =
+            let Some(Wish { want: Want::Via(list, _), metric }) =
                 self.wishes.value(old).filter(|wish| wish.lane() != lane).map(|wish| (**wish).clone())
             else {
                 continue;
             };
-            let want = self.acquire_wish(Wish::Via(list, lane), hops, underlay);
+            let wish = Wish { want: Want::Via(list, lane), metric };
+            let want = self.acquire_wish(wish, hops, underlay);
             if let Some(slot) = self.slots.get_mut(slot) {
                 slot.want = want;
             }
@@ -339,8 +347,9 @@ impl Plan {
     }
 
     /// Where a route of ours belongs.
-    fn home(&self, prefix: &Prefix) -> Place {
-        Place::of(prefix.version(), self.rules.owner.table, self.rules.metric)
+    fn home(&self, prefix: &Prefix, wish: Option<Id>) -> Place {
+        let own = wish.and_then(|id| self.wishes.value(id)).and_then(|wish| wish.metric);
+        Place::of(prefix.version(), self.rules.owner.table, own.unwrap_or(self.rules.metric))
     }
 }
 
@@ -351,16 +360,18 @@ impl Plan {
         &mut self,
         prefix: Prefix,
         route: Option<FibRoute>,
+        metric: Option<u32>,
         hops: &mut Hops,
         underlay: &Underlay,
     ) {
-        let wish = route.map(|route| match route {
-            FibRoute::Blackhole => Wish::Blackhole,
+        let want = route.map(|route| match route {
+            FibRoute::Blackhole => Want::Blackhole,
             FibRoute::Via(mut hops) => {
                 hops.sort_unstable();
-                Wish::Via(hops.into_boxed_slice(), self.rules.overlay.lane(&prefix))
+                Want::Via(hops.into_boxed_slice(), self.rules.overlay.lane(&prefix))
             }
         });
+        let wish = want.map(|want| Wish { want, metric });
         let want = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
         let id = match want {
             Some(_) => self.slots.find_or_make(prefix, &mut self.states),
@@ -386,7 +397,7 @@ impl Plan {
             return Some(id);
         }
         for hop in wish.hops() {
-            hops.acquire(hop.addr, underlay);
+            hops.acquire(hop.addr, hop.device, underlay);
         }
         let id = self.wishes.insert(wish)?;
         self.take_aim(id, hops);
@@ -405,9 +416,9 @@ impl Plan {
     /// Works out what a wish comes to with the next hops of now; whether that is something else than before.
     fn take_aim(&mut self, id: Id, hops: &Hops) -> bool {
         let Some(wish) = self.wishes.value(id).cloned() else { return false };
-        let aim = match &*wish {
-            Wish::Blackhole => Ok(Target::Blackhole),
-            Wish::Via(list, lane) => combine(list, *lane, hops, &self.exits, self.rules.multipath),
+        let aim = match &wish.want {
+            Want::Blackhole => Ok(Target::Blackhole),
+            Want::Via(list, lane) => combine(list, *lane, hops, &self.exits, self.rules.multipath),
         };
         self.far_ends_stale |= wish.lane().is_some();
         let aim = match aim {
@@ -537,6 +548,15 @@ fn combine(
             let weight = path.weight.saturating_mul(u16::from(hop.weight.max(1)));
             Path { weight, ..*path }
         };
+        if let Some(device) = hop.device {
+            match hops.device(device) {
+                Some(ifindex) => {
+                    paths.push(Path { gateway: Some(hop.addr), ifindex, weight: 1, onlink: true });
+                }
+                None => reason = Unresolved::LinkDown,
+            }
+            continue;
+        }
         match out(hop, lane, hops, exits) {
             Ok(Out::Direct(resolution)) => paths.extend(resolution.paths.iter().map(weigh)),
             Ok(Out::Tunnel { path, .. }) => paths.push(weigh(&path)),

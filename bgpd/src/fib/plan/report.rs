@@ -4,7 +4,7 @@ use bgp_proto::Prefix;
 use reflector::events::FibRoute;
 
 use super::slot::{State, States};
-use super::{Goal, Plan, Slot, Wish, goal};
+use super::{Goal, Plan, Slot, Want, goal};
 use crate::fib::facts::{Place, Target};
 use crate::fib::refusal::Refusal;
 use crate::fib::resolve::Unresolved;
@@ -76,9 +76,9 @@ impl Plan {
 
     fn report_slot(&self, slot: &Slot) -> RouteReport {
         let (prefix, goal) = (&slot.prefix, goal(&self.rules, &self.aims, slot));
-        let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &**wish {
-            Wish::Blackhole => FibRoute::Blackhole,
-            Wish::Via(hops, _) => FibRoute::Via(hops.to_vec()),
+        let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &wish.want {
+            Want::Blackhole => FibRoute::Blackhole,
+            Want::Via(hops, _) => FibRoute::Via(hops.to_vec()),
         });
         let target = match goal {
             Goal::Target(id) => self.targets.value(id).map(|target| (**target).clone()),

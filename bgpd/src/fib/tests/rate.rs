@@ -111,7 +111,7 @@ fn whole_fib(
     prefixes: &[Prefix],
     step: usize,
 ) -> Result<Duration> {
-    let hop = Hop { addr: gateway(step).parse()?, weight: 1, vxlan: None };
+    let hop = Hop { addr: gateway(step).parse()?, weight: 1, vxlan: None, device: None };
     let route = (step < 2).then(|| FibRoute::Via(vec![hop]));
     let (mut ops, mut outcomes, mut done) = (Vec::new(), Vec::new(), 0);
     let begin = Instant::now();

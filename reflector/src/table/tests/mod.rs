@@ -52,6 +52,7 @@ fn config(resolution: Resolution) -> Config {
         local: Local { asn: Asn(65001), router_id: RouterId::from(OWN), cluster_id: ClusterId(0x0909_0909) },
         resolution,
         multipath_max: 4,
+        kernel_export: PolicyChoice::Everything,
     }
 }
 
@@ -474,7 +475,7 @@ fn default_and_own_prefixes_need_a_rule_that_names_them() {
     ])];
     let policy = |rules| {
         let (name, otherwise) = ("p".to_owned(), Action::Reject);
-        PolicyChoice::Policy(Arc::new(Policy { name, rules, otherwise }))
+        PolicyChoice::Policy(Arc::new(Policy { name, rules, otherwise, program: None }))
     };
     for (import, accepted) in
         [(PolicyChoice::Everything, 0), (policy(vec![rule(Vec::new())]), 0), (policy(vec![rule(named)]), 2)]
@@ -494,7 +495,7 @@ fn policies_edit_what_enters_and_what_leaves() {
     let edits = |edits| {
         let rules = vec![policy::Rule { when: Vec::new(), action: Action::Accept, edits }];
         let (name, otherwise) = ("p".to_owned(), Action::Reject);
-        PolicyChoice::Policy(Arc::new(Policy { name, rules, otherwise }))
+        PolicyChoice::Policy(Arc::new(Policy { name, rules, otherwise, program: None }))
     };
     let mut world = World::new(Resolution::Assumed);
     let import = edits(vec![Edit::LocalPref(50)]);
@@ -518,7 +519,7 @@ fn next_hops_are_watched_and_decide() {
     }
     assert!(world.fib.is_empty(), "nothing is known of the next hops yet");
     let via = |peers: &[u32]| {
-        let hop = |p: &u32| Hop { addr: IpAddr::V4(addr(*p)), weight: 1, vxlan: None };
+        let hop = |p: &u32| Hop { addr: IpAddr::V4(addr(*p)), weight: 1, vxlan: None, device: None };
         FibRoute::Via(peers.iter().map(hop).collect())
     };
     let reachable = |metric| Reachability::Reachable { metric };
@@ -608,7 +609,7 @@ fn an_export_policy_changed_at_run_time_withdraws_what_no_longer_passes() {
     }
     let when = vec![Condition::Communities(vec![Community::new(65001, 1)])];
     let rules = vec![policy::Rule { when, action: Action::Accept, edits: Vec::new() }];
-    let policy = Policy { name: "p".to_owned(), rules, otherwise: Action::Reject };
+    let policy = Policy { name: "p".to_owned(), rules, otherwise: Action::Reject, program: None };
     let export = PolicyChoice::Policy(Arc::new(policy));
     let feeds = world.table.set_peer(PeerId(5), PeerConfig { export, ..peer_config(PeerKind::External) });
     for feed in feeds {
@@ -706,7 +707,7 @@ fn a_prefix_that_becomes_ours_or_no_longer_is_asks_for_what_others_announce() {
     announce(&mut world);
     assert_eq!(
         world.fib.get(&block),
-        Some(&FibRoute::Via(vec![Hop { addr: IpAddr::V4(addr(1)), weight: 1, vxlan: None }]))
+        Some(&FibRoute::Via(vec![Hop { addr: IpAddr::V4(addr(1)), weight: 1, vxlan: None, device: None }]))
     );
 }
 

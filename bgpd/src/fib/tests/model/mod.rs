@@ -60,8 +60,9 @@ fn desire() -> impl Strategy<Value = Event> {
     let route = (any::<[bool; 4]>(), 0..6u8);
     (prefix(), route).prop_map(|(prefix, (chosen, kind))| {
         let chosen = hops(prefix.version()).iter().zip(chosen).filter(|(_, chosen)| *chosen);
-        let hops: Vec<Hop> =
-            chosen.map(|(addr, _)| Hop { addr: addr.parse().unwrap(), weight: 1, vxlan: None }).collect();
+        let hops: Vec<Hop> = chosen
+            .map(|(addr, _)| Hop { addr: addr.parse().unwrap(), weight: 1, vxlan: None, device: None })
+            .collect();
         let route = match kind {
             0 => Some(FibRoute::Blackhole),
             _ if hops.is_empty() => None,

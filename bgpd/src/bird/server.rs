@@ -1,0 +1,425 @@
+//! BIRD's control socket: many clients, a task each, none of which can hold up anything but itself.
+//!
+//! A client sends a command a line and gets a reply; a route table is sent page by page as the client reads. Configuration commands go to
+//! whoever owns the configuration by message.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::ZonedDateTime as Zoned;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::command::{self, Command, Refusal, Routes, Which};
+use super::desired::{Face, Shown};
+use super::reply::Reply;
+use super::show::{self, View};
+use super::{interfaces, show as shows};
+use crate::control::bird::{Answer, Origin, Question, RouteQuery, RouteRow};
+use crate::control::{self, Ask};
+
+/// Clients at a time.
+const CLIENTS_MAX: usize = 64;
+/// Octets of a command.
+const COMMAND_OCTETS_MAX: u64 = 4096;
+/// How long a client may take to read what it is sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// Routes asked for at a time.
+const PAGE_ROWS: usize = 500;
+/// Pause after the process ran out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a client wants of the daemon itself.
+#[derive(Debug)]
+pub enum Wish {
+    /// Read the configuration again, or another file, or only look whether it can be used. The answer is `None`, or why not.
+    Configure {
+        /// Only look.
+        check: bool,
+        /// Another file than the usual one.
+        file: Option<PathBuf>,
+        /// The answer.
+        reply: oneshot::Sender<Option<String>>,
+    },
+    /// Stop.
+    Down,
+}
+
+/// What clients are answered from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The way to the core.
+    pub core: control::Core,
+    /// Names and order of protocols.
+    pub face: watch::Receiver<Arc<Face>>,
+    /// The way to the configuration.
+    pub wishes: mpsc::Sender<Wish>,
+    /// Its file, as `configure` names it.
+    pub config: PathBuf,
+}
+
+/// A control socket, ready to be served. Dropping it removes the file.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody answers there.
+    #[error("I found another BIRD running.")]
+    Taken,
+    /// The system refused.
+    #[error("Cannot create control socket {}: {error}", path.display())]
+    Refused {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl Server {
+    /// Takes the socket at `path`, and the place of one that nobody answers at. Needs a tokio runtime.
+    pub fn bind(path: &Path) -> Result<Server, BindError> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(BindError::Taken);
+        }
+        let refused = |error| BindError::Refused { path: path.to_owned(), error };
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(refused)?;
+        let server = Server { listener, path: path.to_owned() };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(refused)?;
+        Ok(server)
+    }
+
+    /// Serves clients until it is dropped.
+    pub async fn run(self, sources: Sources) {
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
+                        clients.spawn(serve(stream, sources.clone()));
+                    }
+                    Ok(_) => tracing::warn!(max = CLIENTS_MAX, "too many clients of the control socket"),
+                    Err(error) => {
+                        tracing::warn!(%error, "control socket cannot accept");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = clients.join_next() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "control socket already gone");
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, sources: Sources) {
+    let (read, write) = stream.into_split();
+    let mut client = Client { write, sources, is_restricted: false };
+    let mut read = BufReader::new(read);
+    // Whoever left needs no answer.
+    if client.send(&show::greeting()).await.is_err() {
+        return;
+    }
+    loop {
+        let mut line = Vec::new();
+        let taken = (&mut read).take(COMMAND_OCTETS_MAX).read_until(b'\n', &mut line).await;
+        if !matches!(taken, Ok(1..)) {
+            return;
+        }
+        let is_whole = line.ends_with(b"\n");
+        let done = if is_whole {
+            client.answer(String::from_utf8_lossy(&line).trim()).await
+        } else {
+            let sent = client.send(&Reply::one(9000, "Command too long")).await;
+            sent.and(Err(io::Error::from(io::ErrorKind::InvalidInput)))
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+struct Client {
+    write: OwnedWriteHalf,
+    sources: Sources,
+    is_restricted: bool,
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) -> io::Result<()> {
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        timeout(WRITE_PATIENCE, self.write.write_all(text.as_bytes())).await.map_err(late)?
+    }
+
+    async fn answer(&mut self, line: &str) -> io::Result<()> {
+        let text = match command::parse(line) {
+            Err(Refusal(code, text)) => Reply::one(code, &text),
+            Ok(Command::Routes(routes)) => return self.routes(routes).await,
+            Ok(command) => self.reply(command).await.unwrap_or_else(|busy| Reply::one(8008, &busy)),
+        };
+        self.send(&text).await
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, String> {
+        let asked = self.sources.core.ask(|reply| Ask::Bird { question, reply }).await;
+        asked.map_err(|error| error.to_string())
+    }
+
+    async fn reply(&mut self, command: Command) -> Result<String, String> {
+        let denied = || Ok(Reply::one(8007, "Access denied"));
+        Ok(match command {
+            Command::Status => match self.ask(Question::Instance).await? {
+                Answer::Instance(instance) => shows::status(&instance, &Zoned::now()),
+                Answer::Sessions(_) | Answer::Routes(_) | Answer::Done => Reply::one(8008, "no answer"),
+            },
+            Command::Protocols { all, which } => self.protocols(all, &which).await?,
+            Command::Interfaces => interfaces::show(),
+            Command::Memory => memory(),
+            Command::Restrict => {
+                self.is_restricted = true;
+                Reply::one(16, "Access restricted")
+            }
+            Command::Configure { .. }
+            | Command::Undo
+            | Command::Confirm
+            | Command::Down
+            | Command::Again(..)
+                if self.is_restricted =>
+            {
+                return denied();
+            }
+            Command::Configure { check, file } => self.configure(check, file).await,
+            Command::Undo => {
+                let mut reply = Reply::new();
+                reply.line(21, "Undo requested");
+                reply.end(19, "Nothing to do")
+            }
+            Command::Confirm => Reply::one(19, "Nothing to do"),
+            Command::Down => {
+                let _ = self.sources.wishes.send(Wish::Down).await;
+                Reply::one(7, "Shutdown requested")
+            }
+            Command::Again(again, which) => self.again(again, &which).await?,
+            Command::Routes(_) => Reply::one(9001, "syntax error"),
+        })
+    }
+
+    async fn protocols(&self, all: bool, which: &Which) -> Result<String, String> {
+        let face = self.sources.face.borrow().clone();
+        let chosen = match choose(&face, which) {
+            Ok(chosen) => chosen,
+            Err(Refusal(code, text)) => return Ok(Reply::one(code, &text)),
+        };
+        let (Answer::Instance(instance), Answer::Sessions(sessions)) =
+            (self.ask(Question::Instance).await?, self.ask(Question::Sessions).await?)
+        else {
+            return Err("no answer".to_owned());
+        };
+        let now = Zoned::now();
+        let view = View { face: &face, instance: &instance, sessions: &sessions, now: &now };
+        Ok(view.protocols(chosen.into_iter(), all))
+    }
+
+    async fn again(&self, again: command::Again, which: &Which) -> Result<String, String> {
+        let face = self.sources.face.borrow().clone();
+        let chosen = match choose(&face, which) {
+            Ok(chosen) => chosen,
+            Err(Refusal(code, text)) => return Ok(Reply::one(code, &text)),
+        };
+        let mut reply = Reply::new();
+        for shown in chosen {
+            let Some(session) = shown.session.as_ref().filter(|_| !shown.disabled) else {
+                reply.line(8006, &format!("{}: reload failed", shown.name));
+                continue;
+            };
+            let question = match again {
+                command::Again::Restart => Question::Restart(session.neighbor),
+                command::Again::Reload => Question::Reload(session.neighbor),
+            };
+            self.ask(question).await?;
+            match again {
+                command::Again::Restart => reply.line(12, &format!("{}: restarted", shown.name)),
+                command::Again::Reload => reply.line(15, &format!("{}: reloading", shown.name)),
+            };
+        }
+        Ok(reply.end(0, ""))
+    }
+
+    async fn configure(&self, check: bool, file: Option<String>) -> String {
+        let file = file.map(PathBuf::from);
+        let path = file.as_ref().unwrap_or(&self.sources.config).display().to_string();
+        let mut reply = Reply::new();
+        reply.line(2, &format!("Reading configuration from {path}"));
+        let (answer, answered) = oneshot::channel();
+        let wish = Wish::Configure { check, file, reply: answer };
+        let is_sent = self.sources.wishes.send(wish).await.is_ok();
+        match answered.await {
+            Ok(None) if check => reply.end(20, "Configuration OK"),
+            Ok(None) => reply.end(3, "Reconfigured"),
+            Ok(Some(error)) => reply.end(8002, &error),
+            Err(_) if is_sent => reply.end(6, "Reconfiguration ignored, shutting down"),
+            Err(_) => reply.end(6, "Reconfiguration ignored, shutting down"),
+        }
+    }
+
+    /// Sends routes page by page; `covering` keeps the longest only.
+    async fn routes(&mut self, wanted: Routes) -> io::Result<()> {
+        let face = self.sources.face.borrow().clone();
+        let mut query = match query(&wanted, &face) {
+            Ok(query) => query,
+            Err(Refusal(code, text)) => return self.send(&Reply::one(code, &text)).await,
+        };
+        let now = Zoned::now();
+        let mut reply = Reply::new();
+        let mut found = Tally::default();
+        let mut longest: Vec<RouteRow> = Vec::new();
+        loop {
+            let page = match self.ask(Question::Routes(query.clone())).await {
+                Ok(Answer::Routes(page)) => page,
+                Ok(Answer::Instance(_) | Answer::Sessions(_) | Answer::Done) => {
+                    return self.send(&reply.end(8008, "no answer")).await;
+                }
+                Err(busy) => return self.send(&reply.end(8008, &busy)).await,
+            };
+            let mut rows = page.rows;
+            rows.retain(|row| !wanted.primary || row.is_best);
+            if wanted.covering.is_some() {
+                keep_longest(&mut longest, rows);
+            } else {
+                found.count(&rows);
+                if !wanted.count {
+                    show::routes(&rows, &face, wanted.all, &now, &mut reply);
+                    let text = reply.take();
+                    self.send(&text).await?;
+                }
+            }
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        if wanted.covering.is_some() {
+            found.count(&longest);
+            show::routes(&longest, &face, wanted.all, &now, &mut reply);
+        }
+        let is_one = wanted.prefix.is_some() || wanted.covering.is_some();
+        let end = if wanted.count {
+            reply.end(14, &format!("{0} of {0} routes for {1} networks", found.routes, found.networks))
+        } else if is_one && found.routes == 0 {
+            reply.end(8001, "Network not in table")
+        } else {
+            reply.end(0, "")
+        };
+        self.send(&end).await
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    routes: usize,
+    networks: usize,
+    last: Option<bgp_proto::Prefix>,
+}
+
+impl Tally {
+    fn count(&mut self, rows: &[RouteRow]) {
+        for row in rows {
+            self.routes += 1;
+            self.networks += usize::from(self.last != Some(row.prefix));
+            self.last = Some(row.prefix);
+        }
+    }
+}
+
+fn keep_longest(longest: &mut Vec<RouteRow>, rows: Vec<RouteRow>) {
+    for row in rows {
+        let len = longest.first().map(|r| r.prefix.len());
+        match len {
+            Some(len) if row.prefix.len() < len => continue,
+            Some(len) if row.prefix.len() > len => longest.clear(),
+            Some(_) | None => {}
+        }
+        longest.push(row);
+    }
+}
+
+fn choose<'a>(face: &'a Face, which: &Which) -> Result<Vec<&'a Shown>, Refusal> {
+    let like = |pattern: &str| {
+        let all = face.protocols.iter();
+        all.filter(|p| reflector::policy::is_like_pattern(&p.name, pattern)).collect::<Vec<_>>()
+    };
+    match which {
+        Which::All => Ok(face.protocols.iter().collect()),
+        Which::Named(name) => match face.protocols.iter().find(|p| p.name == *name) {
+            Some(found) => Ok(vec![found]),
+            None => Err(Refusal(9002, format!("{name} is not a protocol"))),
+        },
+        Which::Like(pattern) => match like(pattern) {
+            none if none.is_empty() => Err(Refusal(8003, "No protocols match".to_owned())),
+            some => Ok(some),
+        },
+    }
+}
+
+fn query(wanted: &Routes, face: &Face) -> Result<RouteQuery, Refusal> {
+    let find = |name: &str| {
+        let found = face.protocols.iter().find(|p| p.name == name);
+        found.ok_or_else(|| Refusal(9001, format!("{name} is not a protocol")))
+    };
+    let mut query = RouteQuery {
+        prefix: wanted.prefix,
+        covering: wanted.covering,
+        rows_max: PAGE_ROWS,
+        ..RouteQuery::default()
+    };
+    if let Some(name) = &wanted.protocol {
+        let shown = find(name)?;
+        query.of = Some(match (shown.word, &shown.session) {
+            (_, Some(session)) => Origin::Peer(session.neighbor),
+            ("Kernel", None) => Origin::Kernel,
+            ("Static", None) => Origin::Static,
+            (_, None) => Origin::Direct,
+        });
+    }
+    if let Some(name) = &wanted.export {
+        match &find(name)?.session {
+            Some(session) => query.exported = Some(session.neighbor),
+            None => return Err(Refusal(9001, format!("show route export {name} is not supported"))),
+        }
+    }
+    Ok(query)
+}
+
+/// `show memory`: the process as a whole.
+fn memory() -> String {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let resident =
+        pages.as_deref().and_then(|text| text.split(' ').nth(1)).and_then(|n| n.parse::<u64>().ok());
+    let kilobytes = resident.unwrap_or(0) * 4;
+    let mut reply = Reply::new();
+    reply.line(1018, "BIRD memory usage");
+    reply.line(1018, &format!("{:<17} {kilobytes:>4} kB", "Total:"));
+    reply.end(0, "")
+}
