@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::daemon::Daemon;
+use lab::wait::{self, Gone};
 use lab::{sandbox, shell};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -145,7 +146,7 @@ impl Bench {
 
     pub(crate) fn accept_within(&self, listener: &TcpListener, who: Who, within: Duration) -> Result<Conn> {
         listener.set_nonblocking(true)?;
-        let stream = lab::wait::closely(&format!("the daemon connects to {}", who.name()), within, || {
+        let stream = wait::closely(&format!("the daemon connects to {}", who.name()), within, || {
             Ok(listener.accept()?.0)
         })?;
         stream.set_nonblocking(false)?;
@@ -157,18 +158,21 @@ impl Bench {
         self.establish_with(who, &who.open())
     }
 
-    /// Connects and exchanges OPENs; tries again where a daemon refuses while it gets ready.
+    /// Connects and exchanges OPENs; tries again where a daemon closes while it gets ready, unless it blames the OPEN.
     pub(crate) fn establish_with(&self, who: Who, open: &Open) -> Result<Conn> {
-        let begin = Instant::now();
-        loop {
+        wait::until(&format!("a session of {}", who.name()), SOON, || {
+            if let Some(dut) = &self.dut {
+                dut.daemon().alive()?;
+            }
             let mut conn = self.connect(who)?;
             match conn.handshake(open) {
-                Ok(_) => return Ok(conn),
-                Err(why) if begin.elapsed() > SOON || conn.end.is_none() => return Err(why),
-                Err(why) if conn.notified().is_some_and(|(code, ..)| code != 6) => return Err(why),
-                Err(_) => self.daemon()?.alive()?,
+                Ok(_) => Ok(conn),
+                Err(why) if conn.end.is_none() || conn.notified().is_some_and(|(code, ..)| code == 2) => {
+                    Err(Gone(format!("{why:#}")).into())
+                }
+                Err(why) => Err(why),
             }
-        }
+        })
     }
 
     /// Proves that what `from` sent so far has been dealt with and told to `to`: a first route of `from` arrives, then a

@@ -12,6 +12,7 @@
 //! cargo test -p bgpd --test conformance e4         # one row of it, and those whose name begins with it
 //! CONFORMANCE_DUT=frr cargo test ...               # another daemon: bird, frr, gobgp, openbgpd
 //! cargo conformance                                # all five side by side, as a table
+//! cargo conformance --write                        # the same, into the README and docs/conformance.md
 //! ```
 //!
 //! Rows that `bgpd` does not pass yet are in [`expected`]; one that passes although it is listed fails the run, so that
@@ -122,6 +123,9 @@ fn judge(arguments: &Arguments, make: Make) -> (ExitCode, Outcomes) {
     });
     let conclusion = libtest_mimic::run(arguments, trials.collect());
     let outcomes = outcomes.lock().map(|outcomes| outcomes.clone()).unwrap_or_default();
+    if let (false, Err(why)) = (lab::sandbox::is_inside(), table::keep(make, &outcomes)) {
+        let _ = writeln!(io::stderr(), "what became of the rows is not kept: {why:#}");
+    }
     (conclusion.exit_code(), outcomes)
 }
 
