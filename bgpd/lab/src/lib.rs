@@ -7,6 +7,7 @@ pub mod demo;
 pub mod drill;
 pub mod flow;
 pub mod kernel;
+pub mod kernels;
 pub mod load;
 pub mod mrt;
 pub mod net;

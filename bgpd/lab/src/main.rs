@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::demo::{self, End, Mode, When, echo};
+use lab::kernels;
 use lab::load::{self, Contender, Options, Scenario};
 
 #[derive(Debug, Parser)]
@@ -53,6 +54,14 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "relay,bgpd,bird,frr,gobgp,openbgpd")]
         daemons: Vec<Contender>,
     },
+    /// Measure what a cluster's kernels see of bgpd, BIRD and FRR.
+    Kernels {
+        /// change, cold or idle.
+        scenario: kernels::Scenario,
+        /// Whom to measure.
+        #[arg(long, value_delimiter = ',', default_value = "bgpd,bird,frr")]
+        daemons: Vec<kernels::Whose>,
+    },
     /// The physical limit of a load.
     #[command(hide = true)]
     Relay { port: u16 },
@@ -84,6 +93,9 @@ fn run() -> Result<ExitCode> {
         Command::Load { scenario, clients, prefixes, runs, daemons } => {
             load::run(&Options { scenario, clients, prefixes, runs, contenders: daemons })
                 .map(|()| ExitCode::SUCCESS)
+        }
+        Command::Kernels { scenario, daemons } => {
+            kernels::run(scenario, &daemons).map(|()| ExitCode::SUCCESS)
         }
         Command::Relay { port } => load::relay::run(port).map(|()| ExitCode::SUCCESS),
         Command::Echo => echo::serve().map(|()| ExitCode::SUCCESS),

@@ -176,6 +176,11 @@ pub trait Speaker {
     /// The process, for logs and signals.
     fn daemon(&self) -> &Daemon;
 
+    /// All processes of the daemon.
+    fn pids(&self) -> Vec<u32> {
+        vec![self.daemon().pid()]
+    }
+
     /// Starts or stops announcing a prefix.
     fn set(&mut self, prefix: &str, presence: Presence) -> Result<()>;
 

@@ -26,6 +26,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -263,7 +264,13 @@ impl Core {
     fn start_fib(&mut self) {
         let Some(kernel) = self.desired.kernel.as_ref().filter(|_| self.fib.is_none()) else { return };
         match fib::spawn(compile::fib(kernel, &self.desired), self.inbox.clone()) {
-            Ok(handle) => self.fib = Some(handle),
+            Ok(handle) => {
+                self.fib = Some(handle);
+                let tunnels = !kernel.overlay.devices.is_empty();
+                for obstacle in fib::obstacles(Path::new("/"), tunnels) {
+                    warn!("{obstacle}");
+                }
+            }
             Err(error) => warn!(%error, "no route will be installed"),
         }
     }

@@ -45,6 +45,7 @@ mod plan;
 mod refusal;
 mod resolve;
 mod stats;
+mod surroundings;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub use plan::{HeldRoute, RouteReport, State, States};
 pub use refusal::{Cause, Refusal};
 pub use resolve::{Resolution, Unresolved};
 pub use stats::{FibStats, Totals};
+pub use surroundings::obstacles;
 
 use mailbox::Mailbox;
 

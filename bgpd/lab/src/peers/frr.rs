@@ -32,7 +32,7 @@ pub struct Frr {
     asn: u32,
     directory: PathBuf,
     daemon: Daemon,
-    _zebra: Daemon,
+    zebra: Daemon,
 }
 
 impl Frr {
@@ -65,7 +65,7 @@ impl Frr {
         })?;
         let daemon = start(BGPD, "bgpd")?;
         daemon.wait_listen(179)?;
-        Ok(Frr { asn: plan.asn, directory, daemon, _zebra: zebra })
+        Ok(Frr { asn: plan.asn, directory, daemon, zebra })
     }
 
     fn vtysh(&self, lines: &[&str]) -> Command {
@@ -88,6 +88,10 @@ impl Frr {
 impl Speaker for Frr {
     fn daemon(&self) -> &Daemon {
         &self.daemon
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        vec![self.daemon.pid(), self.zebra.pid()]
     }
 
     fn set(&mut self, prefix: &str, presence: Presence) -> Result<()> {

@@ -60,13 +60,23 @@ impl Bgpd {
         Self::launch(node, Plan::new(node, 0), "", yaml)
     }
 
+    /// Starts it as [`Bgpd::start`] does, without waiting for anything.
+    pub fn start_unwatched(node: &Node, plan: Plan) -> Result<Self> {
+        let text = render(&plan)?;
+        Self::spawn(node, plan, "", &text)
+    }
+
     fn launch(node: &Node, plan: Plan, more: &str, yaml: &str) -> Result<Self> {
+        let bgpd = Self::spawn(node, plan, more, yaml)?;
+        bgpd.wait_answer()?;
+        Ok(bgpd)
+    }
+
+    fn spawn(node: &Node, plan: Plan, more: &str, yaml: &str) -> Result<Self> {
         let label = label("bgpd", node);
         let (config, socket) = files(node, yaml)?;
         let daemon = Daemon::spawn(&label, command(node, &config)?)?;
-        let bgpd = Bgpd { plan, more: more.into(), label, node: node.clone(), config, socket, daemon };
-        bgpd.wait_answer()?;
-        Ok(bgpd)
+        Ok(Bgpd { plan, more: more.into(), label, node: node.clone(), config, socket, daemon })
     }
 
     /// Waits until its control socket answers.
