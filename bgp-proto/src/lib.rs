@@ -9,6 +9,22 @@
 //! * [`AttrSet`] is what is kept of a route's attributes: canonical, shared, compared by bytes.
 //! * [`AttrBlock`] writes routes: attributes encoded once, packed with as many prefixes as fit.
 //! * [`WireContext`] is everything outside a message that changes how it is read or written.
+//!
+//! ```
+//! use bgp_proto::{PeerKind, Update, Verdict, WireContext};
+//!
+//! // Nothing withdrawn; ORIGIN igp, AS_PATH 65001, NEXT_HOP 10.0.0.1; 10.244.1.0/24.
+//! let body = [
+//!     0, 0, 0, 20, 0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xFD, 0xE9, 0x40, 3, 4, 10, 0, 0, 1, 24, 10, 244, 1,
+//! ];
+//! let update = Update::decode(&body, &WireContext::modern(PeerKind::External)).unwrap();
+//! assert_eq!(update.verdict(), Verdict::Sound);
+//! assert_eq!(update.as_path().to_string(), "65001");
+//! let reach = update.reach().next().unwrap();
+//! assert_eq!(reach.nlri.prefixes().next().unwrap().1, "10.244.1.0/24".parse().unwrap());
+//! ```
+//!
+//! Features: `serde` reads and writes values in their text forms. Rust 1.89 or later.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -56,3 +72,7 @@ pub use route_key::RouteKey;
 pub use text::ParseError;
 pub use update::{Reach, Reaches, Skim, Unreach, Unreaches, Update, Verdict};
 pub use writer::HEADER_OCTETS;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
