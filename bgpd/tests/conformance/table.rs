@@ -1,6 +1,6 @@
 //! The rows passed by each daemon side by side, as the README shows them.
 //!
-//! A run of all rows leaves what became of them in `target/conformance/DAEMON.txt`, one row a line, so that the table can be
+//! A run of all rows leaves what became of them in `target/tmp/conformance/DAEMON.txt`, one row a line, so that the table can be
 //! drawn again from runs made one by one (`--kept`). `--write` puts it between the marks in the README, and what was not
 //! passed, with its reason, into `docs/conformance.md`.
 

@@ -29,7 +29,7 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
     if let Some((range, asn)) = plan.range {
         writeln!(
             text,
-            "protocol bgp range {{ local as {DUT_ASN}; neighbor range {range} as {asn}; passive; \
+            "protocol bgp dynamic_peers {{ local as {DUT_ASN}; neighbor range {range} as {asn}; passive; \
              ipv4 {{ import all; export all; }}; ipv6 {{ import all; export all; }}; }}"
         )?;
     }

@@ -36,6 +36,10 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
         Some(rung) => return Err(no_word(&rung)),
         None => {}
     }
+    let retry = |knob: &Knob| if let Knob::ConnectRetrySecs(secs) = knob { Some(*secs) } else { None };
+    if let Some(secs) = plan.peers.iter().find_map(|peer| peer.knob(retry)) {
+        writeln!(text, "connect-retry {secs}")?;
+    }
     let cluster = if plan.own_cluster_id { "9.9.9.9".to_owned() } else { DUT_ID.to_string() };
     for peer in &plan.peers {
         session(&mut text, peer, &cluster)?;
@@ -86,15 +90,18 @@ fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
             Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::OverIpv6 => {}
             Knob::MinHoldSecs(secs) => writeln!(text, " holdtime min {secs}")?,
             Knob::Graceful(_) => text.push_str(" announce restart yes\n"),
-            Knob::StaleSecs(_) => {}
+            Knob::StaleSecs(_) | Knob::ConnectRetrySecs(_) => {}
             Knob::AddPaths(direction) => {
                 let yes = |bit: u8| direction & bit != 0;
                 writeln!(text, " announce add-path recv {}", if yes(1) { "yes" } else { "no" })?;
                 writeln!(text, " announce add-path send {}", if yes(2) { "all" } else { "no" })?;
             }
             Knob::MaxPrefixes(limit) => writeln!(text, " max-prefix {limit}")?,
-            Knob::Role(role) => writeln!(text, " role {role}\n announce policy yes")?,
-            Knob::StrictRole => text.push_str(" announce policy enforce\n"),
+            Knob::Role(role) => {
+                let strict = if peer.has(&Knob::StrictRole) { " enforce" } else { "" };
+                writeln!(text, " announce policy {role}{strict}")?;
+            }
+            Knob::StrictRole => {}
             Knob::NoEnforceFirstAs => text.push_str(" enforce neighbor-as no\n"),
             Knob::AcceptAsSets => text.push_str(" reject as-set no\n"),
             Knob::NoPolicy | Knob::ImportOnly(_) | Knob::NextHopSelf => {}
