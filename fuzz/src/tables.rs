@@ -62,7 +62,13 @@ impl World {
         let local = Local { asn: Asn(65001), router_id: RouterId(0xFE), cluster_id: ClusterId(0xFE) };
         let resolution = if random.chance(50) { Resolution::Kernel } else { Resolution::Assumed };
         let kernel_export = PolicyChoice::Everything;
-        let table = Table::new(Config { local, resolution, multipath_max: 2, kernel_export });
+        let table = Table::new(Config {
+            local,
+            resolution,
+            multipath_max: 2,
+            kernel_export,
+            rules: Default::default(),
+        });
         World { random, table, now: Instant::EPOCH + Duration::from_secs(1), listeners: BTreeMap::new() }
     }
 

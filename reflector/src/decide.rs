@@ -24,6 +24,8 @@
 //! | g: peer address | the lowest |
 //! | path identifier | the lowest, for paths of one peer (RFC 7911) |
 //!
+//! Two rungs can be turned ([`Rules`]): what MED is compared with, and what a missing one counts.
+//!
 //! Paths still in the set after step e are equal for forwarding: they are the multipath set.
 
 use bgp_proto::{PathId, RouterId};
@@ -61,6 +63,48 @@ pub enum Source {
     Internal,
 }
 
+/// What may be decided otherwise than RFC 4271 has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Which paths' MEDs are compared.
+    pub med_among: MedAmong,
+    /// What a path without MED counts as.
+    pub med_missing: MedMissing,
+}
+
+/// Which paths' MEDs are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MedAmong {
+    /// Those of one neighbouring AS (RFC 4271 section 9.1.2.2 c).
+    #[default]
+    Neighbors,
+    /// All.
+    All,
+}
+
+/// What a path without MED counts as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MedMissing {
+    /// The lowest, 0 (RFC 4271 section 9.1.2.2 c).
+    #[default]
+    Best,
+    /// The highest.
+    Worst,
+}
+
+impl Rules {
+    fn med(self, merits: &Merits) -> u32 {
+        merits.med.unwrap_or(match self.med_missing {
+            MedMissing::Best => 0,
+            MedMissing::Worst => u32::MAX,
+        })
+    }
+
+    fn compares(self, one: &Merits, other: &Merits) -> bool {
+        self.med_among == MedAmong::All || one.neighbor_as == other.neighbor_as
+    }
+}
+
 /// The winner and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
@@ -73,12 +117,18 @@ pub struct Decision {
 /// Runs the decision; keeps its buffers from one prefix to the next.
 #[derive(Debug, Default)]
 pub struct Decider {
+    rules: Rules,
     standing: Vec<usize>,
     equal: Vec<usize>,
     fallen: Vec<(usize, Step)>,
 }
 
 impl Decider {
+    /// One that follows these rules.
+    pub fn new(rules: Rules) -> Decider {
+        Decider { rules, ..Decider::default() }
+    }
+
     /// The best of `paths`, or `None` if there is none whose next hop is reachable.
     pub fn decide(&mut self, paths: &[Contender]) -> Option<Decision> {
         self.equal.clear();
@@ -115,14 +165,14 @@ impl Decider {
     }
 
     fn eliminate(&mut self, step: Step, paths: &[Contender]) {
-        let Decider { standing, fallen, .. } = self;
+        let Decider { rules, standing, fallen, .. } = self;
         match step {
             Step::Med => {
                 // Section 9.1.2.2 c: a path falls only to one of its own neighbouring AS.
                 let rivals: Vec<Merits> = standing.iter().map(|i| paths[*i].merits).collect();
                 retain(standing, fallen, step, |i| {
                     let own = &paths[i].merits;
-                    !rivals.iter().any(|r| r.neighbor_as == own.neighbor_as && r.med < own.med)
+                    !rivals.iter().any(|r| rules.compares(r, own) && rules.med(r) < rules.med(own))
                 });
             }
             Step::Reachable => retain(standing, fallen, step, |i| paths[i].interior_cost.is_some()),
@@ -207,7 +257,7 @@ mod tests {
                 local_pref: 100,
                 as_path_len: 3,
                 origin: Origin::Egp,
-                med: 10,
+                med: Some(10),
                 neighbor_as: Some(Asn(65001)),
                 originator_id: None,
                 cluster_list_len: 1,
@@ -229,7 +279,7 @@ mod tests {
             Step::LocalPref => m.local_pref = 101,
             Step::AsPathLength => m.as_path_len = 2,
             Step::Origin => m.origin = Origin::Igp,
-            Step::Med => m.med = 9,
+            Step::Med => m.med = Some(9),
             Step::External => p.source = Source::External,
             Step::InteriorCost => p.interior_cost = Some(9),
             Step::RouterId => p.router_id = RouterId(9),
@@ -250,7 +300,7 @@ mod tests {
             Step::LocalPref => m.local_pref = 99,
             Step::AsPathLength => m.as_path_len = 4,
             Step::Origin => m.origin = Origin::Incomplete,
-            Step::Med => m.med = 11,
+            Step::Med => m.med = Some(11),
             Step::External => p.source = Source::Internal,
             Step::InteriorCost => p.interior_cost = Some(11),
             Step::RouterId => p.router_id = RouterId(11),
@@ -292,7 +342,7 @@ mod tests {
     #[test]
     fn med_is_compared_within_a_neighbouring_as_only() {
         let (mut a, mut b) = (path(), path());
-        a.merits.med = 50;
+        a.merits.med = Some(50);
         b.merits.neighbor_as = Some(Asn(65002));
         b.router_id = RouterId(11);
         let decision = Decider::default().decide(&[b, a]).expect("a best path");
@@ -300,13 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn med_can_be_compared_among_all() {
+        let (mut a, mut b) = (path(), path());
+        a.merits.med = Some(50);
+        b.merits.neighbor_as = Some(Asn(65002));
+        b.router_id = RouterId(11);
+        let mut decider = Decider::new(Rules { med_among: MedAmong::All, ..Rules::default() });
+        assert_eq!(decider.decide(&[a, b]), Some(Decision { best: 1, step: Step::Med }));
+    }
+
+    #[test]
+    fn a_missing_med_is_the_best_unless_it_is_to_be_the_worst() {
+        let (mut a, b) = (path(), path());
+        a.merits.med = None;
+        assert_eq!(Decider::default().decide(&[a, b]), Some(Decision { best: 0, step: Step::Med }));
+        let mut decider = Decider::new(Rules { med_missing: MedMissing::Worst, ..Rules::default() });
+        assert_eq!(decider.decide(&[a, b]), Some(Decision { best: 1, step: Step::Med }));
+    }
+
+    #[test]
     fn the_order_dependent_med_example_has_one_outcome() {
         // Two paths of AS 65001 and one of AS 65002: pairwise comparison in the order of arrival gives different
         // winners; elimination does not.
         let (mut a, mut b, mut c) = (path(), path(), path());
-        (a.merits.med, a.router_id) = (200, RouterId(1));
+        (a.merits.med, a.router_id) = (Some(200), RouterId(1));
         (b.merits.neighbor_as, b.router_id) = (Some(Asn(65002)), RouterId(2));
-        (c.merits.med, c.router_id) = (100, RouterId(3));
+        (c.merits.med, c.router_id) = (Some(100), RouterId(3));
         for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
             let decision = Decider::default().decide(&order).expect("a best path");
             assert_eq!(order[decision.best].router_id, RouterId(2));
@@ -335,7 +404,7 @@ mod tests {
                         local_pref: lp,
                         as_path_len: len,
                         origin: [Origin::Igp, Origin::Egp, Origin::Incomplete][usize::from(origin)],
-                        med,
+                        med: med.checked_sub(1),
                         neighbor_as: (asn > 0).then_some(Asn(asn)),
                         originator_id: originator.map(RouterId),
                         cluster_list_len: clusters,
@@ -361,7 +430,10 @@ mod tests {
             Step::LocalPref => by.merits.local_pref > p.merits.local_pref,
             Step::AsPathLength => by.merits.as_path_len < p.merits.as_path_len,
             Step::Origin => (by.merits.origin as u8) < p.merits.origin as u8,
-            Step::Med => by.merits.neighbor_as == p.merits.neighbor_as && by.merits.med < p.merits.med,
+            Step::Med => {
+                by.merits.neighbor_as == p.merits.neighbor_as
+                    && by.merits.med.unwrap_or(0) < p.merits.med.unwrap_or(0)
+            }
             Step::External => by.source != Source::Internal && p.source == Source::Internal,
             Step::InteriorCost => by.interior_cost < p.interior_cost,
             Step::RouterId => id(by) < id(p),

@@ -137,6 +137,7 @@ pub fn desired(config: &lang::Config, version: Version, socket: &Path) -> Result
     }
     let asn = config.template_asns.first().copied().unwrap_or_else(|| first_asn(config));
     let desired = Desired {
+        decision: Default::default(),
         asn: Asn(asn),
         router_id: RouterId::from(router_id),
         cluster_id: ClusterId(u32::from(clusters.first().copied().unwrap_or(router_id))),

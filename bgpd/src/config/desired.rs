@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bgp_proto::attr::{Community, LargeCommunity};
 use bgp_proto::{AsSets, Asn, ClusterId, FamilySet, MessageMax, Prefix, RouterId};
+use reflector::decide::Rules;
 use reflector::events::FarEnd;
 use reflector::policy;
 use reflector::session::{FirstAs, NotificationRestart, RoleRule};
@@ -35,6 +36,8 @@ pub struct Desired {
     pub listen: Listen,
     /// Who is spoken to.
     pub peers: BTreeMap<Remote, Peer>,
+    /// How the best path is decided.
+    pub decision: Rules,
     /// What this node originates: its own prefixes.
     pub originate: BTreeMap<Prefix, Origination>,
     /// Policies by name. Every name that a peer uses is here.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use bgp_proto::{Asn, ClusterId, Prefix, RouterId};
 
+use reflector::decide::Rules;
+
 use super::desired::{Desired, Kernel, Listen, Log, Origination, Peer, Policy, Remote, Restart};
 
 /// One thing to do.
@@ -24,6 +26,8 @@ pub enum Change {
     },
     /// The cluster has another name: all that was reflected is sent again, sessions stay.
     ClusterChanged(ClusterId),
+    /// The best path is decided otherwise: every prefix is looked at again, sessions stay.
+    DecisionChanged(Rules),
     /// Connections are accepted elsewhere; those that exist stay.
     ListenChanged(Listen),
     /// A policy is new or has other rules: what passed it is judged again, on both sides of its peers.
@@ -82,6 +86,7 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Change> {
         cluster_id,
         listen,
         peers,
+        decision,
         originate,
         policies,
         kernel,
@@ -95,6 +100,7 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Change> {
         changes.push(Change::IdentityChanged { asn: *asn, router_id: *router_id });
     }
     when(cluster_id, &old.cluster_id, &mut changes, Change::ClusterChanged);
+    when(decision, &old.decision, &mut changes, Change::DecisionChanged);
     when(listen, &old.listen, &mut changes, Change::ListenChanged);
     for (name, policy) in changed(&old.policies, policies) {
         changes.push(Change::PolicyChanged { name: name.clone(), policy: policy.clone() });

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::Path as FsPath;
 
 use bgp_proto::{Asn, Prefix, RouterId};
+use reflector::decide::{MedAmong, MedMissing, Rules};
 
 use super::desired::{
     ConnectRole, Desired, Kernel, Listen, Log, Origination, Passage, Peer, PeerKind, Remote, Secret,
@@ -59,6 +60,7 @@ pub fn resolve(config: &schema::Config, around: &Surroundings<'_>) -> Result<Des
             .map_or(router_id.into(), |Text(id)| *id),
         listen,
         peers,
+        decision: decision(&config.decision),
         originate,
         policies,
         kernel: kernel(&config.kernel, &mut report).map(|kernel| Kernel { overlay, ..kernel }),
@@ -346,6 +348,19 @@ fn passage(
             }
             Passage::Policy(name.clone())
         }
+    }
+}
+
+fn decision(written: &schema::Decision) -> Rules {
+    Rules {
+        med_among: match written.always_compare_med {
+            Some(true) => MedAmong::All,
+            Some(false) | None => MedAmong::Neighbors,
+        },
+        med_missing: match written.missing_med_as_worst {
+            Some(true) => MedMissing::Worst,
+            Some(false) | None => MedMissing::Best,
+        },
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn instance(desired: &Desired) -> table::Config {
             Some(_) => Resolution::Kernel,
             None => Resolution::Assumed,
         },
+        rules: desired.decision,
         multipath_max: desired.kernel.as_ref().map_or(1, |k| usize::from(k.multipath)),
         kernel_export: kernel_export(desired),
     }

@@ -66,6 +66,7 @@ impl Core {
                         warn!(%error, "not listening there");
                     }
                 }
+                Change::DecisionChanged(rules) => self.table.set_rules(*rules),
                 Change::LogChanged(log) => self.log.apply(*log),
                 Change::ClusterChanged(cluster) => self.table.set_cluster(*cluster),
                 Change::SocketChanged(_) | Change::MetricsChanged(_) => {

@@ -130,7 +130,8 @@ impl Node {
             Part::Reflector => Resolution::Assumed,
         };
         let kernel_export = PolicyChoice::Everything;
-        let config = table::Config { local, resolution, multipath_max: 1, kernel_export };
+        let config =
+            table::Config { local, resolution, multipath_max: 1, kernel_export, rules: Default::default() };
         let mut process = Process {
             table: Table::new(config),
             peers: BTreeMap::new(),

@@ -18,8 +18,8 @@ pub struct Merits {
     pub as_path_len: u32,
     /// ORIGIN.
     pub origin: Origin,
-    /// MULTI_EXIT_DISC; a missing one is 0, the lowest.
-    pub med: u32,
+    /// MULTI_EXIT_DISC, if there is one.
+    pub med: Option<u32>,
     /// The neighbouring AS that `med` belongs to; `None` for a path from within.
     pub neighbor_as: Option<Asn>,
     /// ORIGINATOR_ID, which stands for the BGP Identifier.
@@ -105,7 +105,7 @@ impl Merits {
             local_pref: attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT),
             as_path_len: path.decision_len() as u32,
             origin: attrs.origin(),
-            med: attrs.med().unwrap_or(0),
+            med: attrs.med(),
             neighbor_as: path.neighbour_as(),
             originator_id: attrs.originator_id(),
             cluster_list_len: attrs.cluster_list().len() as u32,

@@ -113,7 +113,7 @@ impl Table {
     pub(super) fn ranked(&self, at: usize, prefix: PrefixId, max: usize) -> Vec<Candidate> {
         let mut left: Vec<Candidate> = self.ribs[at].candidates(prefix).to_vec();
         let mut contenders: Vec<_> = left.iter().map(|c| self.contender(c)).collect();
-        let mut decider = Decider::default();
+        let mut decider = Decider::new(self.config.rules);
         let mut ranked = Vec::new();
         while ranked.len() < max {
             let Some(decision) = decider.decide(&contenders) else { break };

@@ -29,7 +29,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::decide::{Contender, Decider};
+use crate::decide::{Contender, Decider, Rules};
 use crate::events::{FarEnd, FibChange, Reachability, RouteChange, Routes};
 use crate::feed::LogView;
 use crate::group::{Group, Local, PolicyChoice, Store};
@@ -51,6 +51,8 @@ pub struct Config {
     pub multipath_max: usize,
     /// What of the table's choice goes into the kernel.
     pub kernel_export: PolicyChoice,
+    /// How the best path is decided.
+    pub rules: Rules,
 }
 
 /// A route that this speaker originates.
@@ -176,6 +178,7 @@ impl Table {
     pub fn new(config: Config) -> Table {
         Table {
             next_hops: NextHops::new(config.resolution),
+            decider: Decider::new(config.rules),
             config,
             attrs: AttrTable::default(),
             ribs: Vec::new(),
@@ -188,7 +191,6 @@ impl Table {
             selection: Selection::default(),
             moved_next_hops: Vec::new(),
             pending: Commit::default(),
-            decider: Decider::default(),
             contenders: Vec::new(),
         }
     }
@@ -332,6 +334,16 @@ impl Table {
                 }
                 rib.mark(id);
             }
+        }
+    }
+
+    /// Decides by other rules from now on: every prefix is looked at again.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.config.rules = rules;
+        self.decider = Decider::new(rules);
+        for rib in &mut self.ribs {
+            let ids: Vec<PrefixId> = rib.ids().collect();
+            ids.into_iter().for_each(|id| rib.mark(id));
         }
     }
 

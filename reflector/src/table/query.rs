@@ -137,7 +137,7 @@ impl Table {
         let id = rib.find(nlri)?;
         let candidates = rib.candidates(id);
         let contenders: Vec<_> = candidates.iter().map(|c| self.contender(c)).collect();
-        let mut decider = Decider::default();
+        let mut decider = Decider::new(self.config.rules);
         decider.decide(&contenders);
         let fell = |i: usize| decider.fallen().iter().find(|(at, _)| *at == i).map(|(_, step)| *step);
         let paths = candidates

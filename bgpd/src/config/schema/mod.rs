@@ -51,6 +51,9 @@ pub struct Config {
     /// How clients are reflected to.
     #[serde(default)]
     pub reflector: Option<Reflector>,
+    /// How the best path is decided.
+    #[serde(default)]
+    pub decision: Decision,
     /// What this node originates.
     #[serde(default)]
     pub advertise: Vec<Advertise>,
@@ -102,6 +105,18 @@ pub struct Reflector {
     /// The same on every reflector that serves the same clients; by default the router id.
     #[serde(default)]
     pub cluster_id: Option<Text<ClusterId>>,
+}
+
+/// `decision`: rungs of RFC 4271 section 9.1.2.2 that can be turned.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Decision {
+    /// Whether MULTI_EXIT_DISC is compared between neighbouring ASes too.
+    #[serde(default)]
+    pub always_compare_med: Option<bool>,
+    /// Whether a path without it counts as the worst, not the best.
+    #[serde(default)]
+    pub missing_med_as_worst: Option<bool>,
 }
 
 /// One of `advertise`: prefixes of this node and what they carry.

@@ -28,7 +28,7 @@ fn malformed_yaml() {
     );
     assert_eq!(
         said("asn 64512\n"),
-        "1:1: expected a mapping with keys such as `asn`, `routerId`, `listen`, `peers`, `reflector`, `advertise`, `policy`, `kernel`, `pools`, `gracefulRestart`, `longLivedGracefulRestart`, `restart`, `control`, `metrics`, `log`, found `asn 64512`"
+        "1:1: expected a mapping with keys such as `asn`, `routerId`, `listen`, `peers`, `reflector`, `decision`, `advertise`, `policy`, `kernel`, `pools`, `gracefulRestart`, `longLivedGracefulRestart`, `restart`, `control`, `metrics`, `log`, found `asn 64512`"
     );
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bgp_proto::attr::Community;
 use bgp_proto::{Asn, ClusterId, Prefix, RouterId};
 use proptest::prelude::*;
+use reflector::decide::MedAmong;
 
 use super::load;
 use crate::config::desired::{
@@ -21,6 +22,7 @@ fn apply(desired: &mut Desired, changes: Vec<Change>) {
         match change {
             Change::IdentityChanged { asn, router_id } => (desired.asn, desired.router_id) = (asn, router_id),
             Change::ClusterChanged(id) => desired.cluster_id = id,
+            Change::DecisionChanged(rules) => desired.decision = rules,
             Change::ListenChanged(listen) => desired.listen = listen,
             Change::PolicyChanged { name, policy } => {
                 desired.policies.insert(name, policy);
@@ -114,6 +116,9 @@ prop_compose! {
         desired.asn = Asn(asn);
         desired.router_id = RouterId(id);
         desired.cluster_id = ClusterId(cluster);
+        if level {
+            desired.decision.med_among = MedAmong::All;
+        }
         desired.listen = Listen { port, ..desired.listen };
         desired.peers = peers;
         desired.originate = prefixes.into_iter().map(|(net, community)| {

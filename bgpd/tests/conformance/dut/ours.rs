@@ -40,9 +40,6 @@ pub(super) fn wait_ready(daemon: &Daemon) -> Result<()> {
 }
 
 pub(super) fn render(plan: &Plan) -> Result<String> {
-    if let Some(rung) = plan.decision {
-        return Err(no_word(&rung));
-    }
     let mut text = format!(
         "asn: {DUT_ASN}\nrouterId: {DUT_ID}\nkernel: {{ install: {} }}\ncontrol: {{ socket: {} }}\n",
         plan.kernel,
@@ -54,6 +51,12 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
     // Who is not played here does not hold up the first routes.
     if !plan.more.contains("restart:") {
         text.push_str("restart: { waitForUnreachable: 0s, selectionDeferral: 1s }\n");
+    }
+    match plan.decision {
+        None => {}
+        Some("always-compare-med") => text.push_str("decision: { alwaysCompareMed: true }\n"),
+        Some("missing-as-worst") => text.push_str("decision: { missingMedAsWorst: true }\n"),
+        Some(rung) => return Err(no_word(&rung)),
     }
     if plan.own_cluster_id {
         text.push_str("reflector: { clusterId: 9.9.9.9 }\n");

@@ -53,6 +53,7 @@ fn config(resolution: Resolution) -> Config {
         resolution,
         multipath_max: 4,
         kernel_export: PolicyChoice::Everything,
+        rules: Rules::default(),
     }
 }
 
