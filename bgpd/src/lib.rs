@@ -25,6 +25,7 @@
 //! * A secret has a type that prints as nothing else, and no way into an answer or a log.
 //! * `config` (but for its sources), `fib::plan` and the control protocols are pure.
 
+pub mod bfd;
 pub mod bird;
 pub mod cli;
 pub mod clock;

@@ -11,6 +11,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::bfd::Bfd;
 use crate::clock::Clock;
 use crate::config::Desired;
 use crate::config::sources::{File, node};
@@ -64,7 +65,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (inbox, inputs) = mpsc::channel(INBOX_MAX);
     let net = Net::start(&desired.listen, inbox.clone(), clock, seed())?;
     let name = source.path().display().to_string();
-    let core = Core::new(desired, name, net, inbox.clone(), log, clock);
+    let bfd = Bfd::new(inbox.clone(), clock, seed());
+    let core = Core::new(desired, name, net, bfd, inbox.clone(), log, clock);
     let thread = std::thread::Builder::new().name("core".to_owned());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(RunError::Thread)?;

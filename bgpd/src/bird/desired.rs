@@ -279,6 +279,7 @@ fn peer(protocol: &Protocol, bgp: &Bgp, version: Version) -> Option<Peer> {
         port: bgp.port,
         connect: if bgp.passive { ConnectRole::Passive } else { ConnectRole::Active },
         timers: timers(bgp),
+        bfd: None,
         role: None,
         paths: Paths { first_as: FirstAs::Any, own_as_max: bgp.own_as_max, as_sets: AsSets::Accepted },
         message_max: MessageMax::Standard,

@@ -24,6 +24,7 @@ use super::desired::{Face, Shown};
 use super::server::{BindError, Server, Sources, Wish};
 use super::source;
 use super::watch::Directory;
+use crate::bfd::Bfd;
 use crate::clock::Clock;
 use crate::config::Desired;
 use crate::core::{Core, INBOX_MAX, Input};
@@ -98,7 +99,8 @@ async fn daemon(start: &Start, desired: Desired, face: Face, log: log::Handle) -
     let seed = RandomState::new().hash_one(std::process::id());
     let net = Net::start(&desired.listen, inbox.clone(), clock, seed)?;
     let name = start.config.display().to_string();
-    let core = Core::new(desired, name, net, inbox.clone(), log, clock);
+    let bfd = Bfd::new(inbox.clone(), clock, seed);
+    let core = Core::new(desired, name, net, bfd, inbox.clone(), log, clock);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new()
         .name("core".to_owned())

@@ -21,6 +21,8 @@ use reflector::session::{FirstAs, NotificationRestart, RoleRule};
 
 use super::tunnel::Overlay;
 
+use crate::bfd::Pace;
+
 pub use super::schema::{AddPaths, Format, Level, NextHop};
 
 /// One whole configuration.
@@ -117,6 +119,8 @@ pub struct Peer {
     pub connect: ConnectRole,
     /// How long things take.
     pub timers: Timers,
+    /// How closely the path to it is watched; `None`: not at all.
+    pub bfd: Option<Pace>,
     /// What we are to the peer (RFC 9234).
     pub role: Option<RoleRule>,
     /// What its paths must look like.

@@ -155,6 +155,7 @@ fn needs(old: &Peer, new: &Peer) -> Needs {
         local_address,
         port,
         connect: _,
+        bfd: _,
         timers,
         role,
         paths,

@@ -197,6 +197,7 @@ fn peer(
         port: port(written.port, at, report),
         connect: connect(written, remote, whole, at, report),
         timers: sessions::timers(written, at, report),
+        bfd: sessions::bfd(written, at, report),
         role: sessions::role(written, kind, at, report),
         paths: sessions::paths(written, kind, at, report),
         message_max: sessions::message_max(written),

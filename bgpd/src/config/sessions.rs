@@ -11,7 +11,8 @@ use reflector::session::{FirstAs, NotificationRestart, RoleRule, Strictness};
 use super::desired::{Excess, Farewell, LongLivedUnaware, Paths, PeerKind, PrefixLimit, Restart, Timers};
 use super::problem::{Path, Report};
 use super::schema::{Config, Peer, PrefixesAction, defaults};
-use super::text::{RoleWord, Seconds, SecondsOrOff, Text};
+use super::text::{Millis, RoleWord, Seconds, SecondsOrOff, Text};
+use crate::bfd::Pace;
 
 /// Longest hold time, and what other timers are bounded by for want of a better reason.
 const TIMER_SECS_MAX: u64 = u16::MAX as u64;
@@ -19,6 +20,8 @@ const TIMER_SECS_MAX: u64 = u16::MAX as u64;
 const RESTART_SECS_MAX: u64 = 4095;
 /// The long-lived stale time has 24 bits (RFC 9494 section 3.1).
 const LONG_LIVED_SECS_MAX: u64 = (1 << 24) - 1;
+/// Quicker than this, a busy node calls a path dead that is not; slower, the hold timer does as well.
+const BFD_INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
 /// The longest wait after too many prefixes: a week.
 const PREFIXES_RESTART_SECS_MAX: u64 = 7 * 24 * 3600;
 
@@ -91,6 +94,25 @@ fn in_bounds(time: Duration, secs_min: u64, secs_max: u64, at: Path<'_>, report:
     if !(secs_min..=secs_max).contains(&time.as_secs()) {
         report.add(at, format!("expected {secs_min}s to {secs_max}s, found `{}s`", time.as_secs()));
     }
+}
+
+/// How closely the path is watched.
+pub(super) fn bfd(written: &Peer, at: Path<'_>, report: &mut Report) -> Option<Pace> {
+    let bfd = written.bfd.as_ref()?;
+    let pace = Pace {
+        interval: bfd.interval.as_ref().map_or(defaults::BFD_INTERVAL, |Text(Millis(time))| *time),
+        multiplier: bfd.multiplier.unwrap_or(defaults::BFD_MULTIPLIER),
+    };
+    let at = at.key("bfd");
+    if !BFD_INTERVALS.contains(&pace.interval) {
+        let (min, max) = (BFD_INTERVALS.start().as_millis(), BFD_INTERVALS.end().as_secs());
+        let found = pace.interval.as_millis();
+        report.add(at.key("interval"), format!("expected {min}ms to {max}s, found `{found}ms`"));
+    }
+    if pace.multiplier == 0 {
+        report.add(at.key("multiplier"), "expected 1 to 255 (RFC 5880), found `0`");
+    }
+    Some(pace)
 }
 
 /// Our role, between autonomous systems only (RFC 9234 section 4.1).

@@ -256,6 +256,22 @@ fn duration(text: &str) -> Option<Duration> {
     (last_unit != u64::MAX).then(|| Duration::from_secs(secs))
 }
 
+/// A duration in milliseconds or seconds: `300ms`, `1s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub Duration);
+
+impl Word for Millis {
+    const ACCEPTED: &'static str = "a duration such as 300ms or 1s";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text.strip_suffix("ms").map(str::parse::<u32>) {
+            Some(Ok(millis)) => Ok(Millis(Duration::from_millis(millis.into()))),
+            Some(Err(_)) => Err(Unreadable::Other),
+            None => Seconds::read(text).map(|Seconds(duration)| Millis(duration)),
+        }
+    }
+}
+
 /// A duration, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecondsOrOff(pub Option<Duration>);
@@ -349,6 +365,12 @@ mod tests {
         assert_eq!(
             said::<Seconds>("soon"),
             "invalid value: string \"soon\", expected a duration such as 90s, 2m or 1h30m"
+        );
+        assert_eq!(said::<Millis>("300ms"), "Millis(300ms)");
+        assert_eq!(said::<Millis>("1s"), "Millis(1s)");
+        assert_eq!(
+            said::<Millis>("0.3s"),
+            "invalid value: string \"0.3s\", expected a duration such as 300ms or 1s"
         );
         assert_eq!(said::<SecondsOrOff>("off"), "SecondsOrOff(None)");
     }

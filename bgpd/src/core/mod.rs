@@ -41,6 +41,7 @@ use reflector::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
+use crate::bfd::{self, Bfd};
 use crate::clock::Clock;
 use crate::config::{Desired, desired};
 use crate::control::Ask;
@@ -69,10 +70,18 @@ pub enum Input {
     Net(net::Event),
     /// From the kernel's side.
     Fib(FibEvent),
+    /// From the watch over paths.
+    Bfd(bfd::Event),
     /// A configuration was read, or could not be.
     Reload(Box<Result<Desired, String>>),
     /// The daemon stops; the sender is answered when sessions are closed and routes are dealt with.
     Exit(oneshot::Sender<()>),
+}
+
+impl From<bfd::Event> for Input {
+    fn from(event: bfd::Event) -> Input {
+        Input::Bfd(event)
+    }
 }
 
 impl From<FibEvent> for Input {
@@ -100,6 +109,7 @@ pub struct Core {
     next_peer: u32,
     groups: BTreeMap<GroupId, watch::Sender<Arc<LogView>>>,
     net: net::Net<Input>,
+    bfd: Bfd<Input>,
     fib: Option<FibHandle>,
     inbox: mpsc::Sender<Input>,
     /// Until it is over, nothing that the kernel kept goes.
@@ -128,6 +138,7 @@ impl Core {
         desired: Desired,
         source: String,
         net: net::Net<Input>,
+        bfd: Bfd<Input>,
         inbox: mpsc::Sender<Input>,
         log: log::Handle,
         clock: Clock,
@@ -143,6 +154,7 @@ impl Core {
             next_peer: 0,
             groups: BTreeMap::new(),
             net,
+            bfd,
             fib: None,
             inbox,
             startup: None,
@@ -189,6 +201,7 @@ impl Core {
                 match input {
                     Input::Net(event) => self.on_net(event),
                     Input::Fib(event) => self.on_fib(event),
+                    Input::Bfd(event) => self.on_bfd(event),
                     Input::Reload(read) => self.on_reload(*read),
                     Input::Exit(done) => return self.exit(done).await,
                 }
@@ -462,6 +475,7 @@ impl Core {
     async fn exit(self, done: oneshot::Sender<()>) {
         let words = self.last_words();
         self.net.close(|addr| words.get(&addr).cloned().unwrap_or(Stop::Exit)).await;
+        self.bfd.close().await;
         if let (Some(fib), Some(kernel)) = (&self.fib, &self.desired.kernel) {
             let leave = if kernel.keep_on_exit { fib::Leave::Keep } else { fib::Leave::Remove };
             // A closed channel says as well that it has ended.

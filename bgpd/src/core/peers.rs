@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_proto::{Family, FamilySet};
-use reflector::events::Negotiated;
+use reflector::events::{Negotiated, Retention};
 use reflector::feed::Feed;
 use reflector::ids::PeerId;
 use reflector::session::{self, Epoch, State, Stop};
@@ -20,6 +20,7 @@ use super::answers::Name;
 use super::compile::OwnRestart;
 use super::startup::Ending;
 use super::{Core, compile};
+use crate::bfd;
 use crate::config::desired::{self, Farewell, Remote};
 use crate::fib;
 use crate::net::{self, Attached, PeerHandle};
@@ -68,6 +69,7 @@ impl Core {
         self.table.set_peer(id, table);
         let handle =
             self.net.spawn(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
+        self.bfd.watch(addr, config.local_address, config.bfd);
         self.by_addr.insert(addr, id);
         self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None });
         id
@@ -91,6 +93,7 @@ impl Core {
     fn remove_peer(&mut self, id: PeerId, stop: Stop) {
         if let Some(peer) = self.peers.remove(&id) {
             self.by_addr.remove(&peer.addr);
+            self.bfd.watch(peer.addr, None, None);
             if let (IpAddr::V6(addr), Some(fib)) = (peer.addr, &self.fib)
                 && addr.is_unicast_link_local()
             {
@@ -116,6 +119,7 @@ impl Core {
                 peer.name.clone_from(&config.name);
             }
             let (name, addr) = (peer.name.clone(), peer.addr);
+            self.bfd.watch(addr, config.local_address, config.bfd);
             self.net.configure(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
             let table = compile::peer(config, &self.desired, &mut self.entries);
             let feeds = self.table.set_peer(id, table);
@@ -311,7 +315,7 @@ impl Core {
         }
     }
 
-    fn on_down(&mut self, id: PeerId, reason: &session::Reason, retention: reflector::events::Retention) {
+    fn on_down(&mut self, id: PeerId, reason: &session::Reason, retention: Retention) {
         let now = self.clock.now();
         info!(peer = %self.name(id), %reason, ?retention, "session ended");
         self.table.peer_down(id, retention, now);
@@ -322,6 +326,19 @@ impl Core {
         peer.up = None;
         self.drop_unused_groups();
         self.forget_visitor(id);
+    }
+
+    /// The path to a peer changed (RFC 5882 section 4).
+    pub(super) fn on_bfd(&mut self, bfd::Event { addr, change }: bfd::Event) {
+        let known = self.by_addr.get(&addr).and_then(|id| Some((*id, self.peers.get(id)?)));
+        let (Some((id, peer)), bfd::Change::Failed { is_independent }) = (known, change) else { return };
+        if peer.up.is_some() {
+            peer.handle.stop(Stop::BfdDown);
+        } else if is_independent {
+            // RFC 5882 section 4.3.2.1: its forwarding did not survive the restart. Where BFD shares the fate of its
+            // control plane, silence is what a restart looks like (section 4.3.2.2).
+            self.table.peer_down(id, Retention::Drop, self.clock.now());
+        }
     }
 
     /// A connection from an address inside a listen range.

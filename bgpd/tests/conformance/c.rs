@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::wait;
 
 use crate::bench::{Bench, listen, same};
+use crate::bfd::Path;
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many, withdraw};
 use crate::speaker::{C1, C2, Conn, DUT_ID, E1, E2, Heard, N1, STRANGER, Who, spare};
@@ -341,8 +342,16 @@ fn c18(bench: &mut Bench) -> Result<()> {
     near("the pause before the next session", began.elapsed(), 2.5, 1.5)
 }
 
-fn c19(_bench: &mut Bench) -> Result<()> {
-    bail!("{} BFD here", crate::dut::NO_WORD)
+fn c19(bench: &mut Bench) -> Result<()> {
+    bench.start(spares(1).with(spare(0), Knob::Bfd))?;
+    let mut conn = bench.establish(spare(0))?;
+    let path = Path::of(spare(0))?;
+    path.rise()?;
+    path.withdraw()?;
+    conn.is_up()?;
+    path.rise()?;
+    // From now on we are silent.
+    conn.reset(6, 10)
 }
 
 fn c20(bench: &mut Bench) -> Result<()> {

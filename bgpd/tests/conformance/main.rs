@@ -27,6 +27,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 mod bench;
+mod bfd;
 mod dut;
 mod expected;
 mod f;

@@ -13,6 +13,8 @@ use crate::wire::{Family, V4, V6};
 pub(crate) enum Knob {
     /// The daemon connects, rather than waiting.
     Active,
+    /// The path is watched.
+    Bfd,
     HoldSecs(u16),
     MinHoldSecs(u16),
     OpenHoldSecs(u16),

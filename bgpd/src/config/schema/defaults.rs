@@ -13,6 +13,10 @@ pub const PORT: u16 = 179;
 pub const FAMILIES: FamilySet = FamilySet::UNICAST;
 /// `peers[].holdTime`: RFC 4271 section 10 suggests 90 s; BIRD, FRR and GoBGP use 90 to 240.
 pub const HOLD_TIME: Duration = Duration::from_secs(90);
+/// `peers[].bfd.interval`: what FRR and Calico's users are used to; with the multiplier, a failure is noticed in 0.9 s.
+pub const BFD_INTERVAL: Duration = Duration::from_millis(300);
+/// `peers[].bfd.multiplier`.
+pub const BFD_MULTIPLIER: u8 = 3;
 /// `peers[].connectRetry`: RFC 4271 suggests 120 s, too long for a node that has just come up.
 pub const CONNECT_RETRY: Duration = Duration::from_secs(5);
 /// `peers[].minHoldTime`: the least that RFC 4271 section 4.2 allows.

@@ -6,7 +6,7 @@ use bgp_proto::{Asn, Family, Prefix};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use crate::config::text::{FilePath, Name, RoleWord, Seconds, SecondsOrOff, Text, TtlSecurity};
+use crate::config::text::{FilePath, Millis, Name, RoleWord, Seconds, SecondsOrOff, Text, TtlSecurity};
 
 /// One of `peers`: a neighbour by its address, or all that connect from a range.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
@@ -68,6 +68,9 @@ pub struct Peer {
     /// TTL security (RFC 5082).
     #[serde(default)]
     pub ttl_security: Option<Text<TtlSecurity>>,
+    /// Whether the path to it is watched (RFC 5880).
+    #[serde(default)]
+    pub bfd: Option<Bfd>,
     /// What we are to this external peer (RFC 9234).
     #[serde(default)]
     pub role: Option<Text<RoleWord>>,
@@ -137,6 +140,18 @@ pub struct Peer {
     /// The policy for what it is sent.
     #[serde(default)]
     pub export: Option<String>,
+}
+
+/// `peers[].bfd`; `{}`: with the defaults.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Bfd {
+    /// Between packets, both ways.
+    #[serde(default)]
+    pub interval: Option<Text<Millis>>,
+    /// Packets missed that make the path dead.
+    #[serde(default)]
+    pub multiplier: Option<u8>,
 }
 
 /// `peers[].addPaths`.

@@ -21,7 +21,7 @@ pub(super) fn command(config: &Path) -> Command {
 pub(super) fn render(plan: &Plan) -> Result<String> {
     let mut text = format!(
         "log stderr all;\nrouter id {DUT_ID};\nprotocol device {{}}\n\
-         protocol direct {{ ipv4; ipv6; interface \"eth0\"; }}\nvpn4 table vpntab4;\n"
+         protocol direct {{ ipv4; ipv6; interface \"eth0\"; }}\nprotocol bfd {{}}\nvpn4 table vpntab4;\n"
     );
     for peer in &plan.peers {
         session(&mut text, plan, peer)?;
@@ -85,6 +85,7 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
             Knob::NoPolicy => (import, export) = (String::new(), String::new()),
             Knob::ImportOnly(prefix) => import = format!("where net ~ [{prefix}+]"),
             Knob::NextHopSelf => channel.push_str(" next hop self;"),
+            Knob::Bfd => writeln!(text, "  bfd on;")?,
             Knob::Password(key) => writeln!(text, "  password \"{key}\";")?,
             Knob::TtlSecurity => writeln!(text, "  ttl security on;")?,
             other => return Err(refuse(other)),

@@ -129,6 +129,7 @@ fn session(text: &mut String, peer: &Peer) -> Result<()> {
             | Knob::SendHoldSecs(_)
             | Knob::AddPathsMax(_)
             | Knob::RefreshSecs(_)
+            | Knob::Bfd
             | Knob::LongLivedToAll => return Err(refuse(knob)),
         }
     }

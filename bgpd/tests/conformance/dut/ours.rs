@@ -109,6 +109,7 @@ fn word(name: &str, knob: &Knob) -> Result<String> {
         Knob::Active | Knob::NoPolicy | Knob::ImportOnly(_) => String::new(),
         Knob::HoldSecs(_) | Knob::Families(_) => String::new(),
         Knob::AddPathsMax(limit) => format!(", addPathsMax: {limit}"),
+        Knob::Bfd => ", bfd: { interval: 100ms }".to_owned(),
         Knob::MinHoldSecs(secs) => format!(", minHoldTime: {secs}s"),
         Knob::OpenHoldSecs(secs) => format!(", openHoldTime: {secs}s"),
         Knob::SendHoldSecs(secs) => format!(", sendHoldTime: {secs}s"),
