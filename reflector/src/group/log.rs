@@ -52,6 +52,36 @@ enum Place {
     Sealed(Seq),
 }
 
+/// A [`Place`] in eight octets: there is one a route.
+#[derive(Debug, Clone, Copy)]
+struct Packed(u64);
+
+impl Packed {
+    const NEW: u64 = u64::MAX;
+    const QUEUED: u64 = u64::MAX - 1;
+}
+
+impl From<Place> for Packed {
+    fn from(place: Place) -> Packed {
+        Packed(match place {
+            Place::New => Packed::NEW,
+            Place::Queued => Packed::QUEUED,
+            // Positions count from 0; nobody gets to the end.
+            Place::Sealed(seq) => seq.0,
+        })
+    }
+}
+
+impl From<Packed> for Place {
+    fn from(packed: Packed) -> Place {
+        match packed.0 {
+            Packed::NEW => Place::New,
+            Packed::QUEUED => Place::Queued,
+            seq => Place::Sealed(Seq(seq)),
+        }
+    }
+}
+
 /// One key's entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -59,7 +89,7 @@ pub struct Entry {
     state: State,
     source: PeerId,
     takeover: Takeover,
-    place: Place,
+    place: Packed,
 }
 
 impl Entry {
@@ -220,7 +250,8 @@ impl Log {
         let slot = &mut self.entries[key.prefix.index()];
         let Some(entry) = slot.as_mut_slice().iter_mut().find(|e| e.path_id == key.path_id) else {
             let (state, takeover) = (State::Live(attrs), Takeover::Settled);
-            slot.push(Entry { path_id: key.path_id, state, source, takeover, place: Place::New });
+            let place = Place::New.into();
+            slot.push(Entry { path_id: key.path_id, state, source, takeover, place });
             store.rib.hold(key.prefix);
             self.live += 1;
             self.queue.push(key);
@@ -239,7 +270,7 @@ impl Log {
         }
         if entry.source != source {
             entry.source = source;
-            entry.takeover = match entry.place {
+            entry.takeover = match entry.place.into() {
                 Place::Queued | Place::Sealed(_) if source_listens => Takeover::Pending,
                 Place::New | Place::Queued | Place::Sealed(_) => Takeover::Settled,
             };
@@ -252,7 +283,7 @@ impl Log {
         let Some(entry) = self.entry_mut(key) else { return };
         let State::Live(attrs) = entry.state else { return };
         entry.state = State::Tombstone;
-        let place = entry.place;
+        let place = entry.place.into();
         store.attrs.release(attrs);
         self.live -= 1;
         self.tombstones += 1;
@@ -315,7 +346,7 @@ impl Log {
 
     fn queued_item(&self, key: LogKey) -> Option<Item> {
         let entry = self.entry(key)?;
-        match entry.place {
+        match entry.place.into() {
             Place::New | Place::Queued => Some(item(key, entry)),
             Place::Sealed(_) => None,
         }
@@ -329,7 +360,7 @@ impl Log {
                 return true;
             }
             refused.push(item.key);
-            let is_news = self.entry(item.key).is_some_and(|e| e.place == Place::New);
+            let is_news = self.entry(item.key).is_some_and(|e| Place::from(e.place) == Place::New);
             self.withdraw(item.key, store);
             item.state = State::Tombstone;
             !is_news
@@ -341,7 +372,7 @@ impl Log {
         let through = self.end.next();
         for item in items {
             if let Some(entry) = self.entry_mut(item.key) {
-                entry.place = Place::Sealed(through);
+                entry.place = Place::Sealed(through).into();
             }
         }
         let segment = Arc::new(builder.build(self.end, through));
@@ -448,7 +479,7 @@ impl Log {
         store: &mut Store<'_>,
     ) -> Option<Item> {
         let entry = self.entry_mut(key)?;
-        let Place::Sealed(seq) = entry.place else { return None };
+        let Place::Sealed(seq) = entry.place.into() else { return None };
         if seq <= after || seq > through {
             return None;
         }
@@ -464,7 +495,8 @@ impl Log {
 
     fn is_tombstone_in(&self, key: LogKey, after: Seq, through: Seq) -> bool {
         self.entry(key).is_some_and(|e| {
-            e.state == State::Tombstone && matches!(e.place, Place::Sealed(s) if s > after && s <= through)
+            e.state == State::Tombstone
+                && matches!(e.place.into(), Place::Sealed(s) if s > after && s <= through)
         })
     }
 
@@ -480,8 +512,8 @@ impl Log {
     /// Moves an entry to the queue; where it stood, it is dead.
     fn requeue(&mut self, key: LogKey) {
         let Some(entry) = self.entry_mut(key) else { return };
-        let Place::Sealed(seq) = entry.place else { return };
-        entry.place = Place::Queued;
+        let Place::Sealed(seq) = entry.place.into() else { return };
+        entry.place = Place::Queued.into();
         self.queue.push(key);
         let at = self.held.partition_point(|h| h.segment.through() < seq);
         if let Some(held) = self.held.get_mut(at) {
@@ -534,6 +566,9 @@ pub struct Sealed {
 fn item(key: LogKey, entry: &Entry) -> Item {
     Item { state: entry.state, source: entry.source, takeover: entry.takeover, key }
 }
+
+/// A route's entry, in a slot that may hold several, takes no more than this.
+const _: () = assert!(core::mem::size_of::<Few<Entry>>() <= 24);
 
 /// Ranges of adjacent segments to join: small together, and no cursor stands between them.
 fn joins(held: &[Held], positions: &[Seq], is_forced: bool) -> Vec<Range<usize>> {

@@ -2,6 +2,7 @@
 
 use bgp_proto::AttrSet;
 use core::hash::BuildHasher;
+use core::num::NonZeroU32;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
@@ -9,7 +10,18 @@ use super::merits::Merits;
 
 /// An interned attribute set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttrId(u32);
+pub struct AttrId(NonZeroU32);
+
+impl AttrId {
+    /// The id of a slot. A table of 2^32 sets does not fit in memory.
+    fn of(slot: u32) -> AttrId {
+        AttrId(NonZeroU32::MIN.saturating_add(slot))
+    }
+
+    fn slot(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 #[derive(Debug)]
 struct Slot {
@@ -45,7 +57,7 @@ impl AttrTable {
             if let Some(slot) = &mut slots[*at as usize] {
                 slot.uses += 1;
             }
-            return AttrId(*at);
+            return AttrId::of(*at);
         }
         let slot = Some(Slot { attrs: attrs.clone(), merits: Merits::of(attrs), uses: 1 });
         let at = match self.free.pop() {
@@ -61,29 +73,29 @@ impl AttrTable {
         let slots = &self.slots;
         self.index
             .insert_unique(hash, at, |i| slots[*i as usize].as_ref().map_or(0, |s| self::hash(&s.attrs)));
-        AttrId(at)
+        AttrId::of(at)
     }
 
     /// Counts one more use.
     pub fn hold(&mut self, id: AttrId) {
-        if let Some(slot) = &mut self.slots[id.0 as usize] {
+        if let Some(slot) = &mut self.slots[id.slot() as usize] {
             slot.uses += 1;
         }
     }
 
     /// Counts one use less; the last one forgets the set.
     pub fn release(&mut self, id: AttrId) {
-        let Some(slot) = &mut self.slots[id.0 as usize] else { return };
+        let Some(slot) = &mut self.slots[id.slot() as usize] else { return };
         slot.uses -= 1;
         if slot.uses > 0 {
             return;
         }
         let hash = hash(&slot.attrs);
-        if let Ok(entry) = self.index.find_entry(hash, |i| *i == id.0) {
+        if let Ok(entry) = self.index.find_entry(hash, |i| *i == id.slot()) {
             entry.remove();
         }
-        self.slots[id.0 as usize] = None;
-        self.free.push(id.0);
+        self.slots[id.slot() as usize] = None;
+        self.free.push(id.slot());
     }
 
     /// The set behind `id`.
@@ -101,7 +113,7 @@ impl AttrTable {
     }
 
     fn slot(&self, id: AttrId) -> &Slot {
-        self.slots[id.0 as usize].as_ref().expect("an attribute id in use")
+        self.slots[id.slot() as usize].as_ref().expect("an attribute id in use")
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Best {
     pub step: Step,
 }
 
+/// A buffer of dirty prefixes is kept up to this size.
+const DIRTY_KEPT: usize = 4096;
+
 /// All that is known of one family.
 #[derive(Debug)]
 pub struct Rib {
@@ -46,7 +49,9 @@ pub struct Rib {
     pub family: Family,
     prefixes: Prefixes,
     entries: Vec<Entry>,
-    dirty: Vec<PrefixId>,
+    /// What the kernel was told, by prefix; empty where no kernel is.
+    fib: Vec<Option<Box<Wanted>>>,
+    dirty: Dirty,
 }
 
 /// A route that the kernel was told to have.
@@ -62,14 +67,50 @@ pub struct Wanted {
 struct Entry {
     candidates: Candidates,
     best: Option<Best>,
-    fib: Option<Box<Wanted>>,
-    is_dirty: bool,
+}
+
+/// Prefixes that wait for a decision, each once.
+#[derive(Debug, Default)]
+struct Dirty {
+    list: Vec<PrefixId>,
+    marks: Vec<u64>,
+}
+
+impl Dirty {
+    fn contains(&self, id: PrefixId) -> bool {
+        self.marks.get(id.index() / 64).is_some_and(|word| word & (1 << (id.index() % 64)) != 0)
+    }
+
+    fn insert(&mut self, id: PrefixId) {
+        let (word, bit) = (id.index() / 64, 1 << (id.index() % 64));
+        if self.marks.len() <= word {
+            self.marks.resize(word + 1, 0);
+        }
+        if self.marks[word] & bit == 0 {
+            self.marks[word] |= bit;
+            self.list.push(id);
+        }
+    }
+
+    fn take(&mut self) -> Vec<PrefixId> {
+        let list = core::mem::take(&mut self.list);
+        for id in &list {
+            self.marks[id.index() / 64] &= !(1 << (id.index() % 64));
+        }
+        list
+    }
 }
 
 impl Rib {
     /// An empty table of `family`.
     pub fn new(family: Family) -> Rib {
-        Rib { family, prefixes: Prefixes::default(), entries: Vec::new(), dirty: Vec::new() }
+        Rib {
+            family,
+            prefixes: Prefixes::default(),
+            entries: Vec::new(),
+            fib: Vec::new(),
+            dirty: Dirty::default(),
+        }
     }
 
     /// The prefix's id, made if need be. The caller must use it (a candidate, a group's entry) or call
@@ -141,27 +182,19 @@ impl Rib {
 
     /// Has `id` decided again at the next commit.
     pub fn mark(&mut self, id: PrefixId) {
-        let entry = &mut self.entries[id.index()];
-        if !entry.is_dirty {
-            entry.is_dirty = true;
-            self.dirty.push(id);
-        }
+        self.dirty.insert(id);
     }
 
     /// Takes the prefixes that wait for a decision.
     pub fn take_dirty(&mut self) -> Vec<PrefixId> {
-        let dirty = core::mem::take(&mut self.dirty);
-        for id in &dirty {
-            self.entries[id.index()].is_dirty = false;
-        }
-        dirty
+        self.dirty.take()
     }
 
     /// Gives back the buffer of [`Rib::take_dirty`].
     pub fn reuse_dirty(&mut self, mut buffer: Vec<PrefixId>) {
-        if self.dirty.is_empty() {
+        if self.dirty.list.is_empty() && buffer.capacity() <= DIRTY_KEPT {
             buffer.clear();
-            self.dirty = buffer;
+            self.dirty.list = buffer;
         }
     }
 
@@ -182,12 +215,15 @@ impl Rib {
 
     /// The same, with its place.
     pub fn wanted(&self, id: PrefixId) -> Option<&Wanted> {
-        self.entries[id.index()].fib.as_deref()
+        self.fib.get(id.index())?.as_deref()
     }
 
     /// Records the route that the kernel is told to have.
     pub fn set_fib(&mut self, id: PrefixId, route: Option<Wanted>) {
-        self.entries[id.index()].fib = route.map(Box::new);
+        if self.fib.len() <= id.index() {
+            self.fib.resize_with(id.index() + 1, || None);
+        }
+        self.fib[id.index()] = route.map(Box::new);
     }
 
     /// Holds `id` for a group's entry.
@@ -204,7 +240,7 @@ impl Rib {
     /// Forgets `id` if no candidate and no hold is left.
     pub fn forget_unused(&mut self, id: PrefixId) {
         let entry = &self.entries[id.index()];
-        if entry.candidates.as_slice().is_empty() && entry.best.is_none() && !entry.is_dirty {
+        if entry.candidates.as_slice().is_empty() && entry.best.is_none() && !self.dirty.contains(id) {
             self.prefixes.forget_unheld(id);
         }
     }

@@ -1,6 +1,10 @@
 //! Destinations, interned: a dense id for each, found by hash, reused once forgotten.
+//!
+//! A full table's prefixes are neighbours of each other: they differ in a few middle bits. A hash that does not mix
+//! these into the bits that choose the bucket makes every look-up a walk, so a prefix is hashed by one wide
+//! multiplication that does.
 
-use bgp_proto::Nlri;
+use bgp_proto::{Nlri, Prefix};
 use core::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
@@ -48,7 +52,8 @@ impl Prefixes {
 
     /// The id of `nlri`, made if need be.
     pub fn intern(&mut self, nlri: &Nlri) -> PrefixId {
-        if let Some(id) = self.find(nlri) {
+        let hash = hash(nlri);
+        if let Some(id) = self.find_hashed(hash, nlri) {
             return id;
         }
         let slot = Slot { nlri: Some(nlri.clone()), holds: 0 };
@@ -64,14 +69,18 @@ impl Prefixes {
             }
         };
         let slots = &self.slots;
-        self.index.insert_unique(hash(nlri), at, |i| slots[*i as usize].nlri.as_ref().map_or(0, hash));
+        self.index.insert_unique(hash, at, |i| slots[*i as usize].nlri.as_ref().map_or(0, self::hash));
         PrefixId(at)
     }
 
     /// The id of `nlri`, if known.
     pub fn find(&self, nlri: &Nlri) -> Option<PrefixId> {
+        self.find_hashed(hash(nlri), nlri)
+    }
+
+    fn find_hashed(&self, hash: u64, nlri: &Nlri) -> Option<PrefixId> {
         let slots = &self.slots;
-        self.index.find(hash(nlri), |i| slots[*i as usize].nlri.as_ref() == Some(nlri)).map(|i| PrefixId(*i))
+        self.index.find(hash, |i| slots[*i as usize].nlri.as_ref() == Some(nlri)).map(|i| PrefixId(*i))
     }
 
     /// The destination behind `id`.
@@ -117,5 +126,51 @@ impl Prefixes {
 }
 
 fn hash(nlri: &Nlri) -> u64 {
-    FxBuildHasher.hash_one(nlri)
+    match nlri {
+        Nlri::Prefix(prefix) => hash_prefix(prefix),
+        Nlri::Opaque(octets) => FxBuildHasher.hash_one(octets),
+    }
+}
+
+/// The high half of a product knows of every bit, so both halves together spread neighbours over all buckets.
+fn hash_prefix(prefix: &Prefix) -> u64 {
+    const ODD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD1B5_4A32_D192_ED03];
+    let bits = prefix.bits();
+    let (high, low) = ((bits >> 64) as u64, bits as u64);
+    let folded = (high ^ ODD[0]).rotate_left(u32::from(prefix.len())) ^ low.wrapping_mul(ODD[1]);
+    let product = u128::from(folded ^ u64::from(prefix.len())) * u128::from(ODD[0]);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::collections::BTreeSet;
+
+    /// How many of `count` neighbours fall into buckets of their own, by the bits that choose one and by the tag.
+    fn spread(prefixes: impl Iterator<Item = Prefix>) -> (usize, usize) {
+        let hashes: Vec<u64> = prefixes.map(|p| hash(&Nlri::Prefix(p))).collect();
+        let distinct =
+            |part: &dyn Fn(u64) -> u64| hashes.iter().map(|h| part(*h)).collect::<BTreeSet<_>>().len();
+        (distinct(&|h| h & 0xFFFF), distinct(&|h| h >> 57))
+    }
+
+    #[test]
+    fn neighbours_are_spread_over_all_buckets() {
+        let v4 = |shift: u32| {
+            (0..65_536u32).filter_map(move |i| {
+                let addr = 0x0A00_0000u32.wrapping_add(i << (32 - shift));
+                Prefix::new(IpAddr::V4(Ipv4Addr::from(addr)), shift as u8).ok()
+            })
+        };
+        let v6 = (0..65_536u128).filter_map(|i| {
+            Prefix::new(IpAddr::V6(Ipv6Addr::from((0x2001_0DB8u128 << 96) | i << 80)), 48).ok()
+        });
+        // At random, 65,536 balls leave some 63 % of as many buckets not empty.
+        for (buckets, tags) in [spread(v4(24)), spread(v4(26)), spread(v4(32)), spread(v6)] {
+            assert!(buckets > 38_000, "{buckets} buckets");
+            assert_eq!(tags, 128);
+        }
+    }
 }
