@@ -18,6 +18,10 @@ const WRITE_TIME: Duration = Duration::from_micros(4);
 const DELAY_MAX: Duration = Duration::from_millis(50);
 /// So many changes are bulk, and more may be expected.
 const BULK: usize = 512;
+/// So many are a table that is being told. Its routes wait a little longer, each for what other peers say of it.
+const TABLE: usize = 16_384;
+/// How long those wait, at most.
+const TABLE_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How long more is waited for.
 const LINGER: Duration = Duration::from_millis(1);
 
@@ -48,7 +52,8 @@ impl Pace {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let Waiting { first, last, changes } = self.waiting?;
         let gathered = if changes < BULK { first } else { last + LINGER };
-        Some(self.free_at.max(gathered).min(first + DELAY_MAX))
+        let longest = if changes < TABLE { DELAY_MAX } else { TABLE_DELAY_MAX };
+        Some(self.free_at.max(gathered).min(first + longest))
     }
 
     /// Whether changes must wait a little longer.
@@ -105,8 +110,18 @@ mod tests {
         let mut pace = Pace::default();
         for tick in 0..1000 {
             let now = at(tick * 100);
-            pace.changed(4096, now);
+            pace.changed(if tick == 0 { 1000 } else { 1 }, now);
             assert_eq!(pace.must_wait(now), tick < 500, "at tick {tick}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_told_by_several_waits_for_them() {
+        let mut pace = Pace::default();
+        for tick in 0..3000 {
+            let now = at(tick * 100);
+            pace.changed(4096, now);
+            assert_eq!(pace.must_wait(now), tick < 2000, "at tick {tick}");
         }
     }
 

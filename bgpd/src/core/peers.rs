@@ -168,7 +168,10 @@ impl Core {
             net::Event::Up { peer, epoch, negotiated, local, remote } => {
                 self.on_up(peer, epoch, negotiated, local, remote);
             }
-            net::Event::Session { peer, event } => self.on_session(peer, event),
+            net::Event::Session { peer, event, credit } => {
+                self.on_session(peer, event);
+                drop(credit);
+            }
             net::Event::Retired { peer } => self.on_retired(peer),
             net::Event::Incoming { remote, stream } => self.on_incoming(remote, stream),
         }

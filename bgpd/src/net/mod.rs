@@ -31,7 +31,7 @@ use reflector::ids::PeerId;
 use reflector::session::{self, Epoch, Stop};
 use tokio::net::TcpStream;
 use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
@@ -93,6 +93,9 @@ pub enum Event {
         peer: PeerId,
         /// What it says.
         event: session::Event,
+        /// Given back to the peer's task when the core has dealt with it: routes that were read and not dealt with are
+        /// bounded for each peer.
+        credit: Option<Credit>,
     },
     /// A peer's task has ended, having had no connection when it was told to [`PeerHandle::retire`]. [`Net::retired`]
     /// follows.
@@ -108,6 +111,9 @@ pub enum Event {
         stream: TcpStream,
     },
 }
+
+/// A peer's claim on the core's attention.
+pub type Credit = OwnedSemaphorePermit;
 
 /// How long sessions have to say goodbye when the daemon stops.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);

@@ -3,7 +3,8 @@
 //! A turn of the loop asks the machine what to do, offers it room to write, and waits for whatever comes first: octets,
 //! room in a socket, mail from the core, a newer view of a group, room in the core's inbox, or a deadline.
 //!
-//! Back-pressure has one rule: while an event waits for room in the core's inbox, nothing is read. Everything else goes on, so
+//! Back-pressure has one rule: while an event waits for room in the core's inbox, or the core has yet to deal with
+//! [`BATCHES_MAX`] batches of routes, nothing is read. Everything else goes on, so
 //! a busy core never costs a keepalive, and the hold timer asks the kernel whether the peer was really silent. The place in
 //! the queue for room is kept from turn to turn: a task that is woken for something else must not go to its end.
 //!
@@ -29,6 +30,7 @@ use reflector::session::{
 };
 use reflector::time::Instant;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::JoinHandle;
@@ -46,6 +48,8 @@ use crate::clock::Clock;
 const ROOM: usize = 64 * 1024;
 /// Closed connections of a peer that linger, at most.
 const GOODBYES_MAX: usize = 4;
+/// Batches of routes that the core has not dealt with, at most, before a peer is read again.
+pub(super) const BATCHES_MAX: usize = 16;
 /// Reads of what a peer left behind when it closed a connection, at most.
 const READS_LEFT_MAX: usize = 64;
 /// Attempts without an answer before a likely cause is named.
@@ -61,6 +65,8 @@ pub(super) struct PeerTask<I> {
     /// Events that wait for room in the core's inbox; while there are any, nothing is read.
     events: VecDeque<super::Event>,
     room: Option<Room<I>>,
+    /// What is left of [`BATCHES_MAX`].
+    credits: Arc<Semaphore>,
     socks: Socks,
     goodbyes: VecDeque<JoinHandle<()>>,
     dialing: Option<JoinHandle<io::Result<TcpStream>>>,
@@ -79,6 +85,8 @@ type Room<I> = Pin<Box<dyn Future<Output = Result<OwnedPermit<I>, SendError<()>>
 /// What a turn waited for.
 enum Woken<I> {
     Mail,
+    /// The core has dealt with a batch of routes.
+    Credit,
     Socket(Readiness),
     Dialed(io::Result<TcpStream>),
     View(Family, Arc<LogView>),
@@ -103,6 +111,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             inbox,
             events: VecDeque::new(),
             room: None,
+            credits: Arc::new(Semaphore::new(BATCHES_MAX)),
             socks: Socks::default(),
             goodbyes: VecDeque::new(),
             dialing: None,
@@ -128,6 +137,7 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
             }
             match self.wait().await {
                 Woken::Mail => self.on_mail(self.mailbox.take()),
+                Woken::Credit => {}
                 Woken::Socket(ready) => self.on_socket(ready),
                 Woken::Dialed(result) => self.on_dialed(result),
                 Woken::View(family, view) => self.on_view(family, &view),
@@ -227,7 +237,12 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
                 _ => {}
             }
             let Event::Up { epoch, negotiated } = event else {
-                self.events.push_back(super::Event::Session { peer, event });
+                let credit = match &event {
+                    // One read may bring more batches than there are credits: the last ones go without.
+                    Event::Routes(_) => self.credits.clone().try_acquire_owned().ok(),
+                    _ => None,
+                };
+                self.events.push_back(super::Event::Session { peer, event, credit });
                 continue;
             };
             // The machine knows the connection that won; it is the only one left.
@@ -317,11 +332,13 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
 
     async fn wait(&mut self) -> Woken<I> {
         let deadline = self.session.deadline().map(|(at, _)| at);
-        let may_read = self.events.is_empty();
+        let has_credit = self.credits.available_permits() > 0;
+        let may_read = self.events.is_empty() && has_credit;
         let clock = self.clock;
         tokio::select! {
             room = waiting(&mut self.room) => Woken::Room(room),
             () = self.mailbox.arrived() => Woken::Mail,
+            _ = self.credits.acquire(), if !has_credit => Woken::Credit,
             ready = self.socks.ready(may_read) => Woken::Socket(ready),
             result = dialed(&mut self.dialing) => Woken::Dialed(result),
             Some((family, view)) = self.views.next(), if !self.views.is_empty() => Woken::View(family, view),

@@ -69,8 +69,13 @@ impl Node {
     /// Waits until something was told.
     async fn until<T>(&mut self, mut found: impl FnMut(&Event) -> Option<T>) -> T {
         loop {
-            let event = timeout(SOON, self.inbox.recv()).await.expect("in time").expect("an open channel");
+            let mut event =
+                timeout(SOON, self.inbox.recv()).await.expect("in time").expect("an open channel");
             let result = found(&event);
+            if let Event::Session { credit, .. } = &mut event {
+                // What is only remembered is dealt with.
+                *credit = None;
+            }
             self.seen.push(event);
             if let Some(result) = result {
                 return result;
@@ -413,6 +418,25 @@ async fn a_core_that_takes_nothing_costs_no_session() {
     let mut taken = 0;
     while taken < 500 * 250 {
         taken += busy.until(routes).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_is_read_no_further_than_its_batches_are_dealt_with() {
+    let ([mut one, mut other], [_, to_one]) = pair(|_| {}).await;
+    let (_, epoch) = tokio::join!(one.up(), other.up());
+    let (feed, _views) = attached(500, 250);
+    to_one.attach(epoch, [feed]);
+    // The inbox has room for far more; what is taken from it and kept is not dealt with.
+    let mut kept = Vec::new();
+    while let Ok(Some(event)) = timeout(Duration::from_secs(1), one.inbox.recv()).await {
+        kept.push(event);
+    }
+    let batches = kept.iter().filter(|event| routes(event).is_some()).count();
+    assert!((1..=2 * peer::BATCHES_MAX).contains(&batches), "{batches} batches");
+    let mut taken: usize = kept.drain(..).filter_map(|event| routes(&event)).sum();
+    while taken < 500 * 250 {
+        taken += one.until(routes).await;
     }
 }
 
