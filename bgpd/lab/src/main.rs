@@ -39,14 +39,15 @@ enum Command {
     },
     /// Measure route reflectors under load, beside others and beside the physical limit.
     Load {
-        /// r1 cold start, r2 churn, r3 all reconnect, r6 some stop reading.
-        scenario: Scenario,
+        /// r1 cold start, r2 churn, r3 all reconnect, r4 full table, r5 the same table from many, r6 some stop reading;
+        /// without one, the whole table.
+        scenario: Option<Scenario>,
         /// Clients.
-        #[arg(long, default_value_t = 1000, value_name = "N")]
-        clients: u32,
+        #[arg(long, value_name = "N")]
+        clients: Option<u32>,
         /// Prefixes of each.
-        #[arg(long, default_value_t = 4, value_name = "N")]
-        prefixes: u32,
+        #[arg(long, value_name = "N")]
+        prefixes: Option<u32>,
         /// Runs of each daemon, interleaved.
         #[arg(long, default_value_t = 3, value_name = "N")]
         runs: u32,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::wire::ASN;
+use super::wire::{ASN, address_of};
 use crate::peers::ours;
 
 /// Where the daemon listens.
@@ -90,14 +90,14 @@ pub(super) struct Usage {
 
 impl Running {
     /// Starts a daemon and waits until it listens.
-    pub(super) fn start(contender: Contender, directory: &Path) -> Result<Running> {
+    pub(super) fn start(contender: Contender, directory: &Path, clients: u32) -> Result<Running> {
         fs::create_dir_all(directory)?;
         let port = if matches!(contender, Contender::Openbgpd | Contender::Bird | Contender::Frr) {
             179
         } else {
             PORT
         };
-        let mut command = command(contender, directory)?;
+        let mut command = command(contender, directory, clients)?;
         let log = fs::File::create(directory.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().with_context(|| format!("cannot start {contender}"))?;
@@ -153,7 +153,7 @@ fn family(pid: u32) -> Result<Vec<u32>> {
     Ok(all)
 }
 
-fn command(contender: Contender, directory: &Path) -> Result<Command> {
+fn command(contender: Contender, directory: &Path, clients: u32) -> Result<Command> {
     let file = |name: &str, text: String| -> Result<PathBuf> {
         let path = directory.join(name);
         fs::write(&path, text)?;
@@ -196,7 +196,7 @@ fn command(contender: Contender, directory: &Path) -> Result<Command> {
                 "19000",
                 "-f",
             ]);
-            command.arg(file("frr.conf", frr())?).arg("-i").arg(directory.join("pid"));
+            command.arg(file("frr.conf", frr(clients))?).arg("-i").arg(directory.join("pid"));
             command.arg("--vty_socket").arg(directory);
             command
         }
@@ -209,6 +209,8 @@ fn command(contender: Contender, directory: &Path) -> Result<Command> {
         }
         Contender::Openbgpd => {
             let mut command = program("/usr/sbin/bgpd")?;
+            // The home of its user, into which its processes change their root.
+            fs::create_dir_all("/run/openbgpd")?;
             let config = file("openbgpd.conf", openbgpd(directory))?;
             fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
             command.args(["-d", "-f"]).arg(config);
@@ -235,11 +237,14 @@ fn bird() -> String {
     )
 }
 
-fn frr() -> String {
+/// Its clients are named: those that come through a listen range take it ten times as long.
+fn frr(clients: u32) -> String {
+    let members: String =
+        (0..clients).map(|client| format!(" neighbor {} peer-group c\n", address_of(client))).collect();
     format!(
-        "router bgp {ASN}\n bgp router-id 9.9.9.9\n no bgp ebgp-requires-policy\n coalesce-time 0\n bgp listen limit 65535\n\
+        "router bgp {ASN}\n bgp router-id 9.9.9.9\n no bgp ebgp-requires-policy\n coalesce-time 0\n\
          neighbor c peer-group\n neighbor c remote-as {ASN}\n neighbor c passive\n neighbor c advertisement-interval 0\n\
-         bgp listen range 127.0.0.0/8 peer-group c\n address-family ipv4 unicast\n  neighbor c activate\n\
+         {members} address-family ipv4 unicast\n  neighbor c activate\n\
          neighbor c route-reflector-client\n exit-address-family\n"
     )
 }

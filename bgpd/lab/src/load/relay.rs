@@ -13,7 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::wire::{self, Kind, Shape};
+use super::wire::{self, Kind};
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -75,8 +75,7 @@ impl Relay {
                     stream.set_nodelay(true)?;
                     let both = Interest::READABLE | Interest::WRITABLE;
                     self.poll.registry().register(&mut stream, Token(self.peers.len()), both)?;
-                    let shape = Shape { clients: 1, prefixes: 0 };
-                    let greeting = shape.open(0xFFFF).0.to_vec();
+                    let greeting = wire::greeting_of(0xFFFF).0.to_vec();
                     let (partial, own) = (Vec::new(), Vec::new());
                     let peer = Peer { stream, partial, greeting, is_up: false, at: 0, own, own_passed: 0 };
                     self.peers.push(peer);
@@ -101,7 +100,7 @@ impl Relay {
         let mut octets = &peer.partial[..];
         while let Some((kind, length)) = wire::next_message(octets)? {
             match kind {
-                Kind::Open => peer.greeting.extend_from_slice(&Shape { clients: 1, prefixes: 0 }.open(0).1),
+                Kind::Open => peer.greeting.extend_from_slice(&wire::greeting_of(0).1),
                 Kind::Keepalive => peer.is_up = true,
                 Kind::Update => {
                     let start = self.history.len();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::contender::{Contender, Running, Usage};
-use super::swarm::{Attention, Swarm};
-use super::wire::Shape;
+use super::full::FullTable;
+use super::swarm::{Attention, Play, Swarm};
+use super::wire::Mesh;
 use crate::{sandbox, shell};
 
 /// Nobody is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Changes of the churn scenario.
 const CHANGES: u32 = 300;
 /// Clients that stop reading.
@@ -30,8 +31,24 @@ pub enum Scenario {
     R2,
     /// All reconnect at once.
     R3,
+    /// A full table from one to another.
+    R4,
+    /// Several announce the same prefixes.
+    R5,
     /// Some stop reading.
     R6,
+}
+
+impl Scenario {
+    /// Clients, and prefixes of each, unless asked otherwise.
+    fn usual(self) -> (u32, u32) {
+        match self {
+            Scenario::R1 | Scenario::R6 => (1000, 4),
+            Scenario::R2 | Scenario::R3 => (500, 1),
+            Scenario::R4 => (2, 1_000_000),
+            Scenario::R5 => (10, 100_000),
+        }
+    }
 }
 
 impl FromStr for Scenario {
@@ -42,8 +59,10 @@ impl FromStr for Scenario {
             "r1" => Ok(Scenario::R1),
             "r2" => Ok(Scenario::R2),
             "r3" => Ok(Scenario::R3),
+            "r4" => Ok(Scenario::R4),
+            "r5" => Ok(Scenario::R5),
             "r6" => Ok(Scenario::R6),
-            other => Err(format!("no scenario `{other}`; known are r1, r2, r3, r6")),
+            other => Err(format!("no scenario `{other}`; known are r1 to r6")),
         }
     }
 }
@@ -51,17 +70,39 @@ impl FromStr for Scenario {
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is measured.
-    pub scenario: Scenario,
-    /// Clients.
-    pub clients: u32,
-    /// Prefixes of each.
-    pub prefixes: u32,
+    /// What is measured; without one, the whole table.
+    pub scenario: Option<Scenario>,
+    /// Clients, unless as usual.
+    pub clients: Option<u32>,
+    /// Prefixes of each, unless as usual.
+    pub prefixes: Option<u32>,
     /// Runs of each daemon.
     pub runs: u32,
     /// Whom to measure.
     pub contenders: Vec<Contender>,
 }
+
+/// A row of the table for every contender.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    scenario: Scenario,
+    clients: u32,
+    prefixes: u32,
+}
+
+/// The whole table, unless something is asked for.
+const TABLE: [(Scenario, u32, u32); 10] = [
+    (Scenario::R1, 200, 4),
+    (Scenario::R1, 1000, 4),
+    (Scenario::R1, 2000, 1),
+    (Scenario::R1, 5000, 1),
+    (Scenario::R1, 10_000, 1),
+    (Scenario::R2, 500, 1),
+    (Scenario::R3, 500, 1),
+    (Scenario::R4, 2, 1_000_000),
+    (Scenario::R5, 10, 100_000),
+    (Scenario::R6, 1000, 4),
+];
 
 /// What one run gave.
 #[derive(Clone, Debug)]
@@ -72,9 +113,10 @@ struct Sample {
     usage: Usage,
     octets: u64,
     updates: u64,
+    retries: u32,
 }
 
-/// Runs a scenario in a sandbox and prints its table.
+/// Runs scenarios in a sandbox and prints their table.
 pub fn run(options: &Options) -> Result<()> {
     if !sandbox::is_inside() {
         let grant = sandbox::grant()?;
@@ -89,18 +131,19 @@ pub fn run(options: &Options) -> Result<()> {
     }
     sandbox::enter(Duration::MAX)?;
     prepare()?;
-    let mut samples: BTreeMap<String, Vec<Result<Sample>>> = BTreeMap::new();
-    for run in 0..options.runs {
-        for contender in &options.contenders {
-            let directory = PathBuf::from(format!("/run/lab/{contender}-{run}"));
-            let sample = measure(options, *contender, &directory);
-            if let Err(error) = &sample {
-                writeln!(io::stderr(), "{contender}: {error:#}")?;
-            }
-            samples.entry(contender.to_string()).or_default().push(sample);
+    heading()?;
+    let rows: Vec<Row> = match options.scenario {
+        None => TABLE.map(|(scenario, clients, prefixes)| Row { scenario, clients, prefixes }).into(),
+        Some(scenario) => {
+            let (clients, prefixes) = scenario.usual();
+            let clients = options.clients.unwrap_or(clients);
+            vec![Row { scenario, clients, prefixes: options.prefixes.unwrap_or(prefixes) }]
         }
+    };
+    for row in rows {
+        print(row, options, &row.measure_all(options)?)?;
     }
-    print(options, &samples)
+    Ok(())
 }
 
 /// Loopback, a route for the clients' next hops, and room for thousands who connect at once.
@@ -118,37 +161,91 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options, contender: Contender, directory: &std::path::Path) -> Result<Sample> {
-    let daemon = Running::start(contender, directory)?;
-    let shape = Shape { clients: options.clients, prefixes: options.prefixes };
-    let began = Instant::now();
-    let mut swarm = Swarm::connect(shape, daemon.address)?;
-    let mut latency = None;
-    let mut time = match options.scenario {
-        Scenario::R6 => cold_start_with_deaf(&mut swarm, began)?,
-        Scenario::R1 | Scenario::R2 | Scenario::R3 => {
-            swarm.run(PATIENCE, |s| s.complete() == shape.clients)?;
-            began.elapsed()
+type Samples = BTreeMap<String, Vec<Result<Sample>>>;
+
+impl Row {
+    /// Every contender in turn, as often as asked for.
+    fn measure_all(self, options: &Options) -> Result<Samples> {
+        let mut samples = Samples::new();
+        for run in 0..options.runs {
+            for contender in &options.contenders {
+                let Row { scenario, clients, .. } = self;
+                let directory = PathBuf::from(format!("/run/lab/{scenario:?}-{clients}-{contender}-{run}"));
+                let sample = self.measure(*contender, &directory);
+                if let Err(error) = &sample {
+                    writeln!(io::stderr(), "{contender}: {error:#}")?;
+                }
+                samples.entry(contender.to_string()).or_default().push(sample);
+            }
         }
-    };
-    match options.scenario {
-        Scenario::R1 | Scenario::R6 => {}
-        Scenario::R2 => latency = Some(churn(&mut swarm)?),
-        Scenario::R3 => {
-            drop(swarm);
-            let again = Instant::now();
-            swarm = Swarm::connect(shape, daemon.address)?;
-            swarm.run(PATIENCE, |s| s.complete() == shape.clients)?;
-            time = again.elapsed();
+        Ok(samples)
+    }
+
+    fn measure(self, contender: Contender, directory: &Path) -> Result<Sample> {
+        let Row { scenario, clients, prefixes } = self;
+        let daemon = Running::start(contender, directory, clients)?;
+        let mesh = Mesh { clients, prefixes };
+        match scenario {
+            Scenario::R1 | Scenario::R2 | Scenario::R3 | Scenario::R6 => {
+                self.over_mesh(Swarm::new(mesh, daemon.address)?, &daemon)
+            }
+            Scenario::R4 => cold_start(
+                Swarm::new(FullTable::new(prefixes as usize, clients, 1), daemon.address)?,
+                &daemon,
+            ),
+            Scenario::R5 => cold_start(
+                Swarm::new(FullTable::new(prefixes as usize, clients, clients), daemon.address)?,
+                &daemon,
+            ),
         }
     }
+
+    fn over_mesh(self, mut swarm: Swarm<Mesh>, daemon: &Running) -> Result<Sample> {
+        let mut latency = None;
+        let began = Instant::now();
+        swarm.connect()?;
+        let mut time = match self.scenario {
+            Scenario::R6 => cold_start_with_deaf(&mut swarm, began)?,
+            _ => {
+                swarm.run(PATIENCE, |s| s.complete() == self.clients)?;
+                began.elapsed()
+            }
+        };
+        match self.scenario {
+            Scenario::R2 => latency = Some(churn(&mut swarm)?),
+            Scenario::R3 => {
+                let again = Instant::now();
+                swarm.connect()?;
+                swarm.run(PATIENCE, |s| s.complete() == self.clients)?;
+                time = again.elapsed();
+            }
+            Scenario::R1 | Scenario::R4 | Scenario::R5 | Scenario::R6 => {}
+        }
+        sample(&swarm, daemon, time, latency)
+    }
+}
+
+fn cold_start<P: Play>(mut swarm: Swarm<P>, daemon: &Running) -> Result<Sample> {
+    let clients = swarm.clients();
+    let began = Instant::now();
+    swarm.connect()?;
+    swarm.run(PATIENCE, |s| s.complete() == clients)?;
+    sample(&swarm, daemon, began.elapsed(), None)
+}
+
+fn sample<P: Play>(
+    swarm: &Swarm<P>,
+    daemon: &Running,
+    time: Duration,
+    latency: Option<[Duration; 3]>,
+) -> Result<Sample> {
     let (octets, updates) = swarm.received();
-    Ok(Sample { time, latency, usage: daemon.usage()?, octets, updates })
+    Ok(Sample { time, latency, usage: daemon.usage()?, octets, updates, retries: swarm.retries() })
 }
 
 /// The first [`DEAF`] clients never read; the others must have everything.
-fn cold_start_with_deaf(swarm: &mut Swarm, began: Instant) -> Result<Duration> {
-    let clients = swarm.shape().clients;
+fn cold_start_with_deaf(swarm: &mut Swarm<Mesh>, began: Instant) -> Result<Duration> {
+    let clients = swarm.clients();
     ensure!(clients > DEAF, "more than {DEAF} clients are needed");
     swarm.run(PATIENCE, |s| s.established() == clients)?;
     for deaf in 0..DEAF {
@@ -159,15 +256,15 @@ fn cold_start_with_deaf(swarm: &mut Swarm, began: Instant) -> Result<Duration> {
 }
 
 /// One withdrawal or announcement at a time; from the send to the last receiver.
-fn churn(swarm: &mut Swarm) -> Result<[Duration; 3]> {
-    let shape = *swarm.shape();
+fn churn(swarm: &mut Swarm<Mesh>) -> Result<[Duration; 3]> {
+    let mesh = *swarm.mesh();
     let mut latencies = Vec::new();
     for change in 0..CHANGES {
-        let client = (change / 2) * 7 % shape.clients;
-        let number = client * shape.prefixes;
+        let client = (change / 2) * 7 % mesh.clients;
+        let number = client * mesh.prefixes;
         let (octets, holders) = match change % 2 {
-            0 => (swarm.shape().withdrawal(client), 0),
-            _ => (swarm.shape().announcement(client, None)?, shape.clients - 1),
+            0 => (mesh.withdrawal(client), 0),
+            _ => (mesh.routes(client, None)?, mesh.clients - 1),
         };
         let began = Instant::now();
         swarm.say(client, octets)?;
@@ -179,40 +276,61 @@ fn churn(swarm: &mut Swarm) -> Result<[Duration; 3]> {
     Ok([at(50), at(99), at(100)])
 }
 
-fn print(options: &Options, samples: &BTreeMap<String, Vec<Result<Sample>>>) -> Result<()> {
+fn heading() -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{:?}, {} clients with {} prefixes each, median of those of {} runs that finished",
-        options.scenario, options.clients, options.prefixes, options.runs
+        "| scenario | daemon | finished | time s | CPU s | kernel % | peak MB | MB out | UPDATEs | retries \
+         | time, CPU, memory / BIRD's | time / relay's | churn ms p50, p99, max |"
     )?;
-    writeln!(
-        out,
-        "{:9} {:>8} {:>9} {:>8} {:>8} {:>8} {:>10} {:>9}  latency ms p50/p99/max",
-        "daemon", "finished", "time s", "cpu s", "kernel", "peak MB", "octets MB", "updates"
-    )?;
+    writeln!(out, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|---|")?;
+    Ok(())
+}
+
+/// The run with the median time, of those that finished.
+fn median<'a>(samples: &'a Samples, contender: Contender) -> (usize, Option<&'a Sample>) {
+    let all = samples.get(&contender.to_string()).into_iter().flatten();
+    let mut good: Vec<&Sample> = all.flat_map(|s| s.as_ref().ok()).collect();
+    good.sort_by_key(|s| s.latency.map_or(s.time, |l| l[0]));
+    (good.len(), good.get(good.len() / 2).copied())
+}
+
+fn print(row: Row, options: &Options, samples: &Samples) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let Row { scenario, clients, prefixes } = row;
+    let head = format!("{scenario:?} {clients} x {prefixes}");
+    let (_, bird) = median(samples, Contender::Bird);
+    let (_, relay) = median(samples, Contender::Relay);
     for contender in &options.contenders {
-        let all = samples.get(&contender.to_string()).into_iter().flatten();
-        let mut good: Vec<&Sample> = all.flat_map(|s| s.as_ref().ok()).collect();
-        good.sort_by_key(|s| s.latency.map_or(s.time, |l| l[0]));
-        let Some(median) = good.get(good.len() / 2) else {
-            writeln!(out, "{contender:9} {:>8}", format!("0/{}", options.runs))?;
+        let (finished, median) = median(samples, *contender);
+        let finished = format!("{finished}/{}", options.runs);
+        let Some(own) = median else {
+            writeln!(out, "| {head} | {contender} | {finished} | | | | | | | | | | |")?;
             continue;
         };
-        let kernel = 100.0 * median.usage.system.as_secs_f64() / median.usage.cpu.as_secs_f64().max(0.001);
-        let latency = median.latency.map(|l| l.map(|d| format!("{:.1}", d.as_secs_f64() * 1e3)).join(" / "));
+        let secs = |d: Duration| d.as_secs_f64();
+        let ratio = |own: f64, other: f64| format!("{:.2}", own / other.max(0.001));
+        let to_bird = bird.map(|bird| {
+            let time = ratio(secs(own.time), secs(bird.time));
+            let cpu = ratio(secs(own.usage.cpu), secs(bird.usage.cpu));
+            format!("{time}, {cpu}, {}", ratio(own.usage.memory as f64, bird.usage.memory as f64))
+        });
+        let to_relay = relay.map(|relay| ratio(secs(own.time), secs(relay.time)));
+        let latency = own.latency.map(|l| l.map(|d| format!("{:.1}", secs(d) * 1e3)).join(", "));
         writeln!(
             out,
-            "{contender:9} {:>8} {:9.3} {:8.2} {:7.0}% {:8.1} {:10.1} {:9}  {}",
-            format!("{}/{}", good.len(), options.runs),
-            median.time.as_secs_f64(),
-            median.usage.cpu.as_secs_f64(),
-            kernel,
-            median.usage.memory as f64 / 1e6,
-            median.octets as f64 / 1e6,
-            median.updates,
+            "| {head} | {contender} | {finished} | {:.3} | {:.2} | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | {} |",
+            secs(own.time),
+            secs(own.usage.cpu),
+            100.0 * secs(own.usage.system) / secs(own.usage.cpu).max(0.001),
+            own.usage.memory as f64 / 1e6,
+            own.octets as f64 / 1e6,
+            own.updates,
+            own.retries,
+            to_bird.unwrap_or_default(),
+            to_relay.unwrap_or_default(),
             latency.unwrap_or_default()
         )?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }

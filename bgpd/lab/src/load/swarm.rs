@@ -1,7 +1,8 @@
 //! Thousands of scripted sessions in one thread: epoll, one read buffer for all, messages made beforehand.
 //!
-//! What must be shown of a receiver is its final table, so each keeps one bit a prefix and a count, and every next hop
-//! is checked as it comes.
+//! What is said and what must be heard is a [`Play`]'s: it checks every message and knows when a client has everything.
+//! A client whose connection fails tries again soon, as any BGP speaker would: daemons with a short listen backlog refuse
+//! most of those who come at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -13,10 +14,35 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::wire::{self, Kind, Shape, Told};
+use super::wire::{self, Kind, Mesh, Told};
 
 /// Octets read at a time.
 const READ_OCTETS: usize = 256 * 1024;
+/// How soon a client whose connection failed tries again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Attempts of all clients together, at most, a client.
+const RETRIES_MAX: u32 = 50;
+
+/// What the clients of a scenario say, and what they must hear.
+pub(super) trait Play {
+    /// What a client has heard.
+    type Heard;
+
+    /// How many clients there are.
+    fn clients(&self) -> u32;
+
+    /// What a client says as soon as it is established.
+    fn announcement(&self, client: u32) -> Result<Bytes>;
+
+    /// A client that has heard nothing.
+    fn nothing(&self, client: u32) -> Self::Heard;
+
+    /// A client hears an UPDATE. One that is not sound is an error.
+    fn hear(&self, client: u32, heard: &mut Self::Heard, message: &[u8]) -> Result<()>;
+
+    /// Whether a client has heard everything, and nothing that it should not have.
+    fn has_all(&self, client: u32, heard: &Self::Heard) -> bool;
+}
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,99 +62,145 @@ pub(super) enum Attention {
     Ignores,
 }
 
-struct Client {
+struct Client<H> {
     stream: TcpStream,
     phase: Phase,
     attention: Attention,
     queue: Vec<Bytes>,
     partial: Vec<u8>,
-    have: Box<[u64]>,
-    count: u32,
+    heard: H,
+    is_complete: bool,
     updates: u64,
     octets: u64,
 }
 
 /// All clients of a scenario.
-pub(super) struct Swarm {
-    shape: Shape,
+pub(super) struct Swarm<P: Play> {
+    play: P,
+    daemon: SocketAddr,
     poll: Poll,
-    clients: Vec<Client>,
+    clients: Vec<Client<P::Heard>>,
     buffer: Vec<u8>,
     established: u32,
     complete: u32,
+    /// Clients that try again, and when.
+    failed: Vec<(Instant, usize)>,
+    retries: u32,
     /// Messages that each client sends once it is established.
     announcements: Vec<Bytes>,
     keepalive: Bytes,
 }
 
-impl Swarm {
-    /// Connects every client to a daemon, each from an address of its own.
-    pub(super) fn connect(shape: Shape, daemon: SocketAddr) -> Result<Swarm> {
-        let poll = Poll::new()?;
-        let announcements = (0..shape.clients).map(|c| shape.announcement(c, None)).collect::<Result<_>>()?;
-        let mut swarm = Swarm {
-            shape,
-            poll,
-            clients: Vec::with_capacity(shape.clients as usize),
+impl<P: Play> Swarm<P> {
+    /// Clients that are not connected yet; everything they will say is made.
+    pub(super) fn new(play: P, daemon: SocketAddr) -> Result<Swarm<P>> {
+        let announcements = (0..play.clients()).map(|c| play.announcement(c)).collect::<Result<_>>()?;
+        Ok(Swarm {
+            play,
+            daemon,
+            poll: Poll::new()?,
+            clients: Vec::new(),
             buffer: vec![0; READ_OCTETS],
             established: 0,
             complete: 0,
+            failed: Vec::new(),
+            retries: 0,
             announcements,
-            keepalive: shape.open(0).1,
-        };
-        for client in 0..shape.clients {
-            let mut stream = open(shape.address(client), daemon)?;
-            let both = Interest::READABLE | Interest::WRITABLE;
-            swarm.poll.registry().register(&mut stream, Token(client as usize), both)?;
-            swarm.clients.push(Client {
-                stream,
-                phase: Phase::Connecting,
-                attention: Attention::Reads,
-                queue: vec![shape.open(client).0],
-                partial: Vec::new(),
-                have: vec![0; (shape.total() as usize).div_ceil(64)].into(),
-                count: 0,
-                updates: 0,
-                octets: 0,
-            });
+            keepalive: wire::greeting_of(0).1,
+        })
+    }
+
+    /// Connects every client, each from an address of its own. Connections that exist are closed before.
+    pub(super) fn connect(&mut self) -> Result<()> {
+        self.clients.clear();
+        self.failed.clear();
+        (self.established, self.complete) = (0, 0);
+        for client in 0..self.play.clients() {
+            let fresh = self.dial(client)?;
+            self.clients.push(fresh);
         }
-        Ok(swarm)
+        Ok(())
+    }
+
+    fn dial(&self, client: u32) -> Result<Client<P::Heard>> {
+        let mut stream = open(wire::address_of(client), self.daemon)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(client as usize), both)?;
+        Ok(Client {
+            stream,
+            phase: Phase::Connecting,
+            attention: Attention::Reads,
+            queue: vec![wire::greeting_of(client).0],
+            partial: Vec::new(),
+            heard: self.play.nothing(client),
+            is_complete: false,
+            updates: 0,
+            octets: 0,
+        })
     }
 
     /// Runs until `done`, or fails after `within`.
-    pub(super) fn run(&mut self, within: Duration, mut done: impl FnMut(&Swarm) -> bool) -> Result<()> {
+    pub(super) fn run(&mut self, within: Duration, mut done: impl FnMut(&Swarm<P>) -> bool) -> Result<()> {
         let deadline = Instant::now() + within;
         let mut events = Events::with_capacity(1024);
         while !done(self) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                bail!("not done within {within:?}: {}", self.progress());
-            }
-            self.poll.poll(&mut events, Some(left.min(Duration::from_secs(1)))).or_else(|e| {
-                match e.kind() {
-                    ErrorKind::Interrupted => Ok(()),
-                    _ => Err(e),
-                }
+            let now = Instant::now();
+            ensure!(now < deadline, "not done within {within:?}: {}", self.progress());
+            self.retry(now)?;
+            let pause = if self.failed.is_empty() { Duration::from_secs(1) } else { RETRY_AFTER / 4 };
+            self.poll.poll(&mut events, Some(pause.min(deadline - now))).or_else(|e| match e.kind() {
+                ErrorKind::Interrupted => Ok(()),
+                _ => Err(e),
             })?;
             for event in &events {
                 let at = event.token().0;
                 let served =
                     if event.is_readable() || event.is_read_closed() { self.read(at) } else { Ok(()) };
-                served.and_then(|()| self.write(at)).with_context(|| format!("client {at}"))?;
+                if let Err(error) = served.and_then(|()| self.write(at)) {
+                    self.fail(at, error)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// A connection failed: its client will try again. What the daemon says wrong in a session is final.
+    fn fail(&mut self, at: usize, error: anyhow::Error) -> Result<()> {
+        let client = &mut self.clients[at];
+        if client.phase == Phase::Established {
+            return Err(error).with_context(|| format!("client {at}"));
+        }
+        if !self.failed.iter().any(|(_, failed)| *failed == at) {
+            self.failed.push((Instant::now() + RETRY_AFTER, at));
+        }
+        self.retries += 1;
+        ensure!(self.retries < RETRIES_MAX * self.play.clients(), "nobody gets in: {error:#}");
+        Ok(())
+    }
+
+    fn retry(&mut self, now: Instant) -> Result<()> {
+        while let Some(due) = self.failed.iter().position(|(when, _)| *when <= now) {
+            let (_, at) = self.failed.swap_remove(due);
+            self.clients[at] = self.dial(at as u32)?;
+        }
+        Ok(())
+    }
+
+    /// How many clients there are.
+    pub(super) fn clients(&self) -> u32 {
+        self.play.clients()
+    }
+
     /// How far everybody is.
     pub(super) fn progress(&self) -> String {
+        let Swarm { established, complete, retries, .. } = self;
         format!(
-            "{} of {} established, {} have everything",
-            self.established, self.shape.clients, self.complete
+            "{established} of {} established, {complete} have everything, {retries} retries",
+            self.play.clients()
         )
     }
 
-    /// Clients that have the routes of all others.
+    /// Clients that have everything they must have.
     pub(super) fn complete(&self) -> u32 {
         self.complete
     }
@@ -138,14 +210,14 @@ impl Swarm {
         self.established
     }
 
+    /// Connections that failed and were tried again.
+    pub(super) fn retries(&self) -> u32 {
+        self.retries
+    }
+
     /// Octets and UPDATEs that all clients received.
     pub(super) fn received(&self) -> (u64, u64) {
         self.clients.iter().fold((0, 0), |(o, u), c| (o + c.octets, u + c.updates))
-    }
-
-    /// Clients that hold this prefix, by number.
-    pub(super) fn holders(&self, number: u32) -> u32 {
-        self.clients.iter().filter(|c| c.has(number)).count() as u32
     }
 
     /// Has a client say something.
@@ -157,11 +229,6 @@ impl Swarm {
     /// Has a client read, or not.
     pub(super) fn attend(&mut self, client: u32, attention: Attention) {
         self.clients[client as usize].attention = attention;
-    }
-
-    /// The scenario's shape.
-    pub(super) fn shape(&self) -> &Shape {
-        &self.shape
     }
 
     fn read(&mut self, at: usize) -> Result<()> {
@@ -203,6 +270,7 @@ impl Swarm {
             octets = &octets[length..];
         }
         self.clients[at].partial.extend_from_slice(octets);
+        self.count(at);
         Ok(())
     }
 
@@ -218,7 +286,10 @@ impl Swarm {
                 client.queue.push(self.announcements[at].clone());
                 self.established += 1;
             }
-            (Phase::Established, Kind::Update) => self.update(at, message)?,
+            (Phase::Established, Kind::Update) => {
+                client.updates += 1;
+                self.play.hear(at as u32, &mut client.heard, message)?;
+            }
             (Phase::Established, Kind::Keepalive) => client.queue.push(self.keepalive.clone()),
             (Phase::Established, Kind::Refresh) => {}
             (phase, kind) => bail!("{kind:?} in {phase:?}"),
@@ -226,24 +297,15 @@ impl Swarm {
         Ok(())
     }
 
-    fn update(&mut self, at: usize, message: &[u8]) -> Result<()> {
-        let shape = self.shape;
-        let own = at as u32 * shape.prefixes..(at as u32 + 1) * shape.prefixes;
+    /// Counts a client among those that have everything, or no longer.
+    fn count(&mut self, at: usize) {
         let client = &mut self.clients[at];
-        client.updates += 1;
-        let all = shape.total() - shape.prefixes;
-        let was_complete = client.count == all;
-        wire::read_update(&shape, message, |told| match told {
-            Told::Reachable(number) if !own.contains(&number) => client.set(number),
-            Told::Withdrawn(number) if !own.contains(&number) => client.clear(number),
-            Told::Reachable(_) | Told::Withdrawn(_) => {}
-        })?;
-        match (was_complete, client.count == all) {
+        let is_complete = client.phase == Phase::Established && self.play.has_all(at as u32, &client.heard);
+        match (std::mem::replace(&mut client.is_complete, is_complete), is_complete) {
             (false, true) => self.complete += 1,
             (true, false) => self.complete -= 1,
             (true, true) | (false, false) => {}
         }
-        Ok(())
     }
 
     fn write(&mut self, at: usize) -> Result<()> {
@@ -274,7 +336,25 @@ impl Swarm {
     }
 }
 
-impl Client {
+impl Swarm<Mesh> {
+    /// The scenario's shape.
+    pub(super) fn mesh(&self) -> &Mesh {
+        &self.play
+    }
+
+    /// Clients that hold this prefix, by number.
+    pub(super) fn holders(&self, number: u32) -> u32 {
+        self.clients.iter().filter(|c| c.heard.has(number)).count() as u32
+    }
+}
+
+/// The prefixes of a [`Mesh`] that a client has heard of: one bit each, and a count.
+pub(super) struct Numbers {
+    have: Box<[u64]>,
+    count: u32,
+}
+
+impl Numbers {
     fn has(&self, number: u32) -> bool {
         self.have[number as usize / 64] & (1 << (number % 64)) != 0
     }
@@ -291,6 +371,35 @@ impl Client {
         let bit = 1 << (number % 64);
         self.count -= u32::from(*word & bit != 0);
         *word &= !bit;
+    }
+}
+
+impl Play for Mesh {
+    type Heard = Numbers;
+
+    fn clients(&self) -> u32 {
+        self.clients
+    }
+
+    fn announcement(&self, client: u32) -> Result<Bytes> {
+        self.routes(client, None)
+    }
+
+    fn nothing(&self, _client: u32) -> Numbers {
+        Numbers { have: vec![0; (self.total() as usize).div_ceil(64)].into(), count: 0 }
+    }
+
+    fn hear(&self, client: u32, heard: &mut Numbers, message: &[u8]) -> Result<()> {
+        let own = client * self.prefixes..(client + 1) * self.prefixes;
+        wire::read_update(self, message, |told| match told {
+            Told::Reachable(number) if !own.contains(&number) => heard.set(number),
+            Told::Withdrawn(number) if !own.contains(&number) => heard.clear(number),
+            Told::Reachable(_) | Told::Withdrawn(_) => {}
+        })
+    }
+
+    fn has_all(&self, _client: u32, heard: &Numbers) -> bool {
+        heard.count == self.total() - self.prefixes
     }
 }
 

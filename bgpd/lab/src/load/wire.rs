@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bgp_proto::attr::Origin;
 use bgp_proto::{
     Asn, AttrBlock, AttrSet, Capability, Family, FamilySet, NextHop, Open, PathId, PeerKind, Prefix,
@@ -21,31 +21,22 @@ const BASE: u32 = 0x0A00_0000;
 const SHIFT: u32 = 6;
 /// Clients connect from here upward; nothing routes loopback addresses elsewhere.
 const CLIENTS: u32 = 0x7F01_0000;
-/// Their next hops: a range that the namespace has a route to.
+/// A client's next hop is this and its number: a range that the namespace has a route to.
 const NEXT_HOPS: u32 = 0x6440_0000;
 
 /// The clients of a scenario and what each announces.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(super) struct Mesh {
     /// Clients.
     pub(super) clients: u32,
     /// Prefixes of each.
     pub(super) prefixes: u32,
 }
 
-impl Shape {
+impl Mesh {
     /// All prefixes.
     pub(super) fn total(&self) -> u32 {
         self.clients * self.prefixes
-    }
-
-    /// Where a client connects from.
-    pub(super) fn address(&self, client: u32) -> Ipv4Addr {
-        Ipv4Addr::from(CLIENTS + client + 1)
-    }
-
-    fn next_hop(&self, client: u32) -> Ipv4Addr {
-        Ipv4Addr::from(NEXT_HOPS + client + 1)
     }
 
     fn own(&self, client: u32) -> impl Iterator<Item = (PathId, Prefix)> + use<> {
@@ -56,24 +47,9 @@ impl Shape {
         })
     }
 
-    /// A client's OPEN and the KEEPALIVE that answers the daemon's.
-    pub(super) fn open(&self, client: u32) -> (Bytes, Bytes) {
-        let capabilities = vec![
-            Capability::Multiprotocol(Family::IPV4_UNICAST),
-            Capability::RouteRefresh,
-            Capability::FourOctetAs(Asn(ASN)),
-        ];
-        let router_id = RouterId::from(self.address(client));
-        let open = Open { asn: Asn(ASN), hold_secs: 90, router_id, capabilities };
-        let (mut out, mut keepalive) = (BytesMut::new(), BytesMut::new());
-        open.encode(&mut out);
-        encode_keepalive(&mut keepalive);
-        (out.freeze(), keepalive.freeze())
-    }
-
     /// A client's routes, with a MED by which versions can be told apart.
-    pub(super) fn announcement(&self, client: u32, med: Option<u32>) -> Result<Bytes> {
-        let mut attrs = AttrSet::builder(NextHop::from(self.next_hop(client)));
+    pub(super) fn routes(&self, client: u32, med: Option<u32>) -> Result<Bytes> {
+        let mut attrs = AttrSet::builder(NextHop::from(next_hop_of(client)));
         attrs.origin(Origin::Igp).as_path(&[]).local_pref(Some(100)).med(med);
         let mut out = BytesMut::new();
         let block = AttrBlock::new(&attrs.build(), Family::IPV4_UNICAST, &context());
@@ -95,7 +71,32 @@ impl Shape {
     }
 }
 
-fn context() -> WireContext {
+/// Where a client connects from.
+pub(super) fn address_of(client: u32) -> Ipv4Addr {
+    Ipv4Addr::from(CLIENTS + client + 1)
+}
+
+/// The next hop of a client's routes.
+pub(super) fn next_hop_of(client: u32) -> Ipv4Addr {
+    Ipv4Addr::from(NEXT_HOPS + client + 1)
+}
+
+/// A client's OPEN and the KEEPALIVE that answers the daemon's.
+pub(super) fn greeting_of(client: u32) -> (Bytes, Bytes) {
+    let capabilities = vec![
+        Capability::Multiprotocol(Family::IPV4_UNICAST),
+        Capability::RouteRefresh,
+        Capability::FourOctetAs(Asn(ASN)),
+    ];
+    let router_id = RouterId::from(address_of(client));
+    let open = Open { asn: Asn(ASN), hold_secs: 90, router_id, capabilities };
+    let (mut out, mut keepalive) = (BytesMut::new(), BytesMut::new());
+    open.encode(&mut out);
+    encode_keepalive(&mut keepalive);
+    (out.freeze(), keepalive.freeze())
+}
+
+pub(super) fn context() -> WireContext {
     WireContext { families: FamilySet::IPV4, ..WireContext::modern(PeerKind::Internal) }
 }
 
@@ -139,23 +140,19 @@ pub(super) enum Told {
 }
 
 /// Reads an UPDATE; a route with a next hop other than its owner's is an error.
-pub(super) fn read_update(shape: &Shape, message: &[u8], mut tell: impl FnMut(Told)) -> Result<()> {
-    let body = &message[19..];
-    let withdrawn_len = usize::from(u16::from_be_bytes([body[0], body[1]]));
-    let (withdrawn, rest) = body[2..].split_at(withdrawn_len);
-    let attrs_len = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
-    let (attrs, nlri) = rest[2..].split_at(attrs_len);
+pub(super) fn read_update(mesh: &Mesh, message: &[u8], mut tell: impl FnMut(Told)) -> Result<()> {
+    let (withdrawn, attrs, nlri) = parts(message)?;
     each_prefix(withdrawn, |addr| {
-        shape.number(addr).map(Told::Withdrawn).into_iter().for_each(&mut tell);
+        mesh.number(addr).map(Told::Withdrawn).into_iter().for_each(&mut tell);
         Ok(())
     })?;
     if nlri.is_empty() {
         return Ok(());
     }
-    let next_hop = next_hop(attrs).unwrap_or(0);
+    let next_hop = attribute(attrs, 3).and_then(|hop| hop.try_into().ok()).map_or(0, u32::from_be_bytes);
     each_prefix(nlri, |addr| {
-        let Some(number) = shape.number(addr) else { return Ok(()) };
-        let owner = u32::from(shape.next_hop(number / shape.prefixes));
+        let Some(number) = mesh.number(addr) else { return Ok(()) };
+        let owner = u32::from(next_hop_of(number / mesh.prefixes));
         ensure!(
             next_hop == owner,
             "next hop {} instead of {}",
@@ -167,21 +164,36 @@ pub(super) fn read_update(shape: &Shape, message: &[u8], mut tell: impl FnMut(To
     })
 }
 
-fn next_hop(mut attrs: &[u8]) -> Option<u32> {
+/// The three fields of an UPDATE: withdrawn routes, attributes, NLRI.
+pub(super) fn parts(message: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
+    let field =
+        |octets: &'_ [u8]| -> Option<usize> { Some(usize::from(u16::from_be_bytes(*octets.first_chunk()?))) };
+    let split = || {
+        let body = message.get(19..)?;
+        let (withdrawn, rest) = body.get(2..)?.split_at_checked(field(body)?)?;
+        let (attrs, nlri) = rest.get(2..)?.split_at_checked(field(rest)?)?;
+        Some((withdrawn, attrs, nlri))
+    };
+    split().context("the daemon sent an UPDATE that is cut short")
+}
+
+/// An attribute's value.
+pub(super) fn attribute(mut attrs: &[u8], wanted: u8) -> Option<&[u8]> {
     while let [flags, code, rest @ ..] = attrs {
         let (len, value) = match flags & 0x10 {
             0 => (usize::from(*rest.first()?), rest.get(1..)?),
             _ => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
         };
-        if *code == 3 {
-            return Some(u32::from_be_bytes(*value.first_chunk()?));
+        if *code == wanted {
+            return value.get(..len);
         }
         attrs = value.get(len..)?;
     }
     None
 }
 
-fn each_prefix(mut field: &[u8], mut take: impl FnMut(u32) -> Result<()>) -> Result<()> {
+/// Calls for the address of every prefix of a field.
+pub(super) fn each_prefix(mut field: &[u8], mut take: impl FnMut(u32) -> Result<()>) -> Result<()> {
     while let [len, rest @ ..] = field {
         let octets = usize::from(*len).div_ceil(8);
         ensure!(octets <= 4 && rest.len() >= octets, "the daemon sent a prefix of length {len}");
