@@ -130,7 +130,8 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
         loop {
             self.settle();
             if self.is_retired {
-                return self.retire().await;
+                // On the heap, so that the task's own future has no room for it.
+                return Box::pin(self.retire()).await;
             }
             if self.is_ending {
                 break;
@@ -263,6 +264,10 @@ impl<I: From<super::Event> + Send + 'static> PeerTask<I> {
                 }
                 Err(_) => self.room = Some(Box::pin(self.inbox.clone().reserve_owned())),
             }
+        }
+        if self.events.is_empty() {
+            // A session that is idle keeps no room for what it said as it came up.
+            self.events = VecDeque::new();
         }
     }
 

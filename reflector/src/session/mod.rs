@@ -269,12 +269,12 @@ impl Session {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        pop(&mut self.actions)
     }
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        pop(&mut self.events)
     }
 
     /// Hands over about `room` octets to write, in slices of whole messages: control messages first, then what the table
@@ -375,6 +375,15 @@ impl Session {
             self.events.push_back(Event::StateChanged { from, to: state });
         }
     }
+}
+
+/// The next one. A queue that is empty keeps no room: there are thousands, and nearly all are.
+fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let next = queue.pop_front();
+    if next.is_none() && queue.capacity() > 0 {
+        *queue = VecDeque::new();
+    }
+    next
 }
 
 impl Up {
