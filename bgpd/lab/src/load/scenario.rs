@@ -183,7 +183,7 @@ impl Row {
 
     fn measure(self, contender: Contender, directory: &Path) -> Result<Sample> {
         let Row { scenario, clients, prefixes } = self;
-        let daemon = Running::start(contender, directory, clients)?;
+        let daemon = Running::start(contender, directory)?;
         let mesh = Mesh { clients, prefixes };
         match scenario {
             Scenario::R1 | Scenario::R2 | Scenario::R3 | Scenario::R6 => {
@@ -203,7 +203,7 @@ impl Row {
     fn over_mesh(self, mut swarm: Swarm<Mesh>, daemon: &Running) -> Result<Sample> {
         let mut latency = None;
         let began = Instant::now();
-        swarm.connect()?;
+        swarm.connect(daemon.at_once)?;
         let mut time = match self.scenario {
             Scenario::R6 => cold_start_with_deaf(&mut swarm, began)?,
             _ => {
@@ -215,7 +215,7 @@ impl Row {
             Scenario::R2 => latency = Some(churn(&mut swarm)?),
             Scenario::R3 => {
                 let again = Instant::now();
-                swarm.connect()?;
+                swarm.connect(daemon.at_once)?;
                 swarm.run(PATIENCE, |s| s.complete() == self.clients)?;
                 time = again.elapsed();
             }
@@ -228,7 +228,7 @@ impl Row {
 fn cold_start<P: Play>(mut swarm: Swarm<P>, daemon: &Running) -> Result<Sample> {
     let clients = swarm.clients();
     let began = Instant::now();
-    swarm.connect()?;
+    swarm.connect(daemon.at_once)?;
     swarm.run(PATIENCE, |s| s.complete() == clients)?;
     sample(&swarm, daemon, began.elapsed(), None)
 }

@@ -110,13 +110,22 @@ impl<P: Play> Swarm<P> {
         })
     }
 
-    /// Connects every client, each from an address of its own. Connections that exist are closed before.
-    pub(super) fn connect(&mut self) -> Result<()> {
+    /// Connects every client, each from an address of its own, so many at a time; the next ones follow as these are
+    /// established. Connections that exist are closed before.
+    pub(super) fn connect(&mut self, at_once: u32) -> Result<()> {
         self.clients.clear();
         self.failed.clear();
         (self.established, self.complete) = (0, 0);
-        for client in 0..self.play.clients() {
-            let fresh = self.dial(client)?;
+        for _ in 0..at_once.min(self.play.clients()) {
+            self.dial_next()?;
+        }
+        Ok(())
+    }
+
+    fn dial_next(&mut self) -> Result<()> {
+        let next = self.clients.len() as u32;
+        if next < self.play.clients() {
+            let fresh = self.dial(next)?;
             self.clients.push(fresh);
         }
         Ok(())
@@ -285,6 +294,7 @@ impl<P: Play> Swarm<P> {
                 client.phase = Phase::Established;
                 client.queue.push(self.announcements[at].clone());
                 self.established += 1;
+                self.dial_next()?;
             }
             (Phase::Established, Kind::Update) => {
                 client.updates += 1;
