@@ -35,7 +35,13 @@ fn in_use() -> usize {
 /// A reflector with two clients.
 fn reflector() -> Table {
     let local = Local { asn: Asn(65001), router_id: RouterId(1), cluster_id: ClusterId(1) };
-    let mut table = Table::new(Config { local, resolution: Resolution::Assumed, multipath_max: 4 });
+    let mut table = Table::new(Config {
+        local,
+        resolution: Resolution::Assumed,
+        multipath_max: 4,
+        kernel_export: PolicyChoice::Everything,
+        rules: Default::default(),
+    });
     for id in [1, 2] {
         let config = PeerConfig {
             entry: EntryId(1),

@@ -56,7 +56,13 @@ fn addr(node: u32) -> Ipv4Addr {
 impl World {
     fn add(&mut self, node: u32, cluster: u32) {
         let local = Local { asn: ASN, router_id: RouterId(node), cluster_id: ClusterId(cluster) };
-        let table = Table::new(Config { local, resolution: Resolution::Assumed, multipath_max: 1 });
+        let table = Table::new(Config {
+            local,
+            resolution: Resolution::Assumed,
+            multipath_max: 1,
+            kernel_export: PolicyChoice::Everything,
+            rules: Default::default(),
+        });
         self.nodes.insert(node, Node { table, links: BTreeMap::new(), heard: BTreeMap::new() });
     }
 

@@ -288,7 +288,7 @@ fn heading() -> Result<()> {
 }
 
 /// The run with the median time, of those that finished.
-fn median<'a>(samples: &'a Samples, contender: Contender) -> (usize, Option<&'a Sample>) {
+fn median(samples: &Samples, contender: Contender) -> (usize, Option<&Sample>) {
     let all = samples.get(&contender.to_string()).into_iter().flatten();
     let mut good: Vec<&Sample> = all.flat_map(|s| s.as_ref().ok()).collect();
     good.sort_by_key(|s| s.latency.map_or(s.time, |l| l[0]));
