@@ -4,7 +4,6 @@
 /// Row and reason.
 const FAILING: &[(&str, &str)] = &[
     ("h4", "route targets are reflected, but not used to filter VPN routes"),
-    ("k17", "stale routes stay when the kernel loses the route to their next hop"),
     ("m8", "not tried: no namespace has a wall clock of its own; the simulator steps one"),
 ];
 
