@@ -392,6 +392,7 @@ impl Core {
                     peer.handle.stop(Stop::OutOfResources);
                 }
             }
+            Notice::InterestChanged { peer } => self.follow_interest(peer),
             Notice::StaleExpired { peer, routes } => {
                 info!(peer = %self.name(peer), routes, "restart time is over: stale routes removed");
                 self.forget_visitor(peer);

@@ -153,6 +153,13 @@ impl Core {
         }
     }
 
+    /// The peer asks for other VPN routes (RFC 4684).
+    pub(super) fn follow_interest(&mut self, id: PeerId) {
+        let feeds = self.table.follow_interest(id);
+        self.attach(id, feeds);
+        self.drop_unused_groups();
+    }
+
     fn drop_unused_groups(&mut self) {
         let table = &self.table;
         self.groups.retain(|id, _| table.view(*id).is_some());

@@ -3,7 +3,6 @@
 
 /// Row and reason.
 const FAILING: &[(&str, &str)] = &[
-    ("h4", "route targets are reflected, but not used to filter VPN routes"),
     ("m8", "not tried: no namespace has a wall clock of its own; the simulator steps one"),
 ];
 

@@ -360,6 +360,11 @@ impl Process {
                     Notice::TooLong { nlri, .. } => turn.broken.push(format!("{nlri} fits into no message")),
                     // A simulated cluster is too small for that.
                     Notice::TooSlow { peer } => turn.broken.push(format!("{peer} is given up as too slow")),
+                    Notice::InterestChanged { peer } => {
+                        let feeds = self.table.follow_interest(peer);
+                        let epoch = self.peers.get(&peer).and_then(|p| p.epoch);
+                        turn.feeds.extend(epoch.map(|epoch| (peer, epoch, feeds)));
+                    }
                     Notice::PrefixLimit { .. } | Notice::StaleExpired { .. } => {}
                 }
             }

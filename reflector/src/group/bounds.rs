@@ -27,6 +27,7 @@ fn a_peer_that_never_reads_is_given_up_before_the_log_outgrows_its_bound() {
         local_asn: Asn(65001),
         role: None,
         long_lived: LongLivedRule::Told,
+        interest: None,
     };
     let (mut attrs, mut rib) = (AttrTable::default(), Rib::new(family));
     let mut group = Group::new(GroupId(1), key);

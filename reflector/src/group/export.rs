@@ -68,6 +68,8 @@ pub enum Withheld {
     OnlyToCustomer,
     /// It is long-lived stale, and these do not know what that is (RFC 9494 section 4.3).
     LongLivedStale,
+    /// None of its route targets was asked for (RFC 4684).
+    NotAskedFor,
     /// The attributes do not fit into a message (RFC 4271 section 9.2).
     TooLong,
     /// There is no path to tell of.
@@ -85,6 +87,7 @@ impl Withheld {
             Withheld::NoOwnNextHop => "no own address of this family on the session",
             Withheld::OnlyToCustomer => "it may only go to customers (RFC 9234)",
             Withheld::LongLivedStale => "long-lived stale, which the peer does not know (RFC 9494)",
+            Withheld::NotAskedFor => "the peer asked for none of its route targets (RFC 4684)",
             Withheld::TooLong => "the attributes do not fit into a message",
             Withheld::NoPath => "no usable path",
         }
@@ -114,6 +117,10 @@ impl Export<'_> {
             },
         };
         let attrs = edited.as_ref().unwrap_or(self.attrs);
+        // RFC 4684 section 5: what is sent is what was asked for. The targets are those that the peers would see.
+        if key.interest.as_ref().is_some_and(|interest| !interest.wants(attrs.ext_communities())) {
+            return Outcome::Withheld(Withheld::NotAskedFor);
+        }
         let Some(next_hop) = self.next_hop(attrs, key) else {
             return Outcome::Withheld(Withheld::NoOwnNextHop);
         };

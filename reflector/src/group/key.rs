@@ -4,6 +4,7 @@ use bgp_proto::capability::Role;
 use bgp_proto::{Asn, Family, FamilySet, NextHop, WireContext};
 use std::sync::Arc;
 
+use super::Interest;
 use crate::policy::Policy;
 use crate::reflection::PeerKind;
 
@@ -32,6 +33,8 @@ pub struct GroupKey {
     pub role: Option<Role>,
     /// What becomes of long-lived stale routes (RFC 9494).
     pub long_lived: LongLivedRule,
+    /// The route targets that the peers asked for (RFC 4684); `None` where they need not ask.
+    pub interest: Option<Arc<Interest>>,
 }
 
 /// What a peer is told of long-lived stale routes.
@@ -56,6 +59,7 @@ impl GroupKey {
         if !self.wire.add_path.contains(self.family) {
             self.paths_max = 1;
         }
+        self.interest = self.interest.filter(|_| Interest::concerns(self.family));
         self
     }
 }

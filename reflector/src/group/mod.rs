@@ -8,6 +8,7 @@
 
 mod entry;
 mod export;
+mod interest;
 mod key;
 mod log;
 mod pack;
@@ -19,6 +20,7 @@ mod oracle;
 
 pub use entry::{LogKey, State, Store};
 pub use export::{Export, LastExport, Local, Outcome, Withheld};
+pub use interest::Interest;
 pub use key::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
 pub use log::{Entry, Log, Sealed};
 

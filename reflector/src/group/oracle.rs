@@ -90,6 +90,7 @@ impl World {
             local_asn: Asn(65001),
             role: None,
             long_lived: LongLivedRule::Told,
+            interest: None,
         };
         let mut world = World {
             attrs: AttrTable::default(),

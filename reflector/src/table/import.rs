@@ -143,6 +143,7 @@ impl Table {
         let local_id = candidates.free_local_id();
         let (path_id, freshness) = (change.path_id, Freshness::Fresh);
         candidates.push(Candidate { peer, path_id, local_id, attrs, preference, freshness, since_secs });
+        self.askers.moved(peer, change.family);
         let Some(p) = self.peers.get_mut(&peer) else { return };
         if let Some(limit) = p.count_path(change.family) {
             let family = change.family;
@@ -172,6 +173,7 @@ impl Table {
             removed += 1;
             self.drop_next_hop(path.attrs);
             self.attrs.release(path.attrs);
+            self.askers.moved(path.peer, family);
             if let Some(peer) = self.peers.get_mut(&path.peer) {
                 peer.uncount_path(family);
             }

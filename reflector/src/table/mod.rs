@@ -11,6 +11,7 @@
 mod fib;
 mod groups;
 mod import;
+mod interest;
 mod peers;
 mod query;
 mod rejected;
@@ -37,6 +38,7 @@ use crate::ids::{GroupId, IfName, PeerId};
 use crate::rib::nexthop::{Link, Resolution, Tracking};
 use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
 use crate::time::Instant;
+use interest::Askers;
 use peers::{Peer, Selection};
 use stale::Wait;
 
@@ -143,6 +145,11 @@ pub enum Notice {
         /// The peer.
         peer: PeerId,
     },
+    /// The peer asks for other VPN routes than before (RFC 4684): attach what [`Table::follow_interest`] returns.
+    InterestChanged {
+        /// The peer.
+        peer: PeerId,
+    },
     /// The peer was away, or silent, for too long; its stale routes went.
     StaleExpired {
         /// The peer.
@@ -164,6 +171,8 @@ pub struct Table {
     stale: BTreeMap<PeerId, Vec<Wait>>,
     groups: BTreeMap<GroupId, Group>,
     groups_made: u32,
+    /// Peers that ask for VPN routes.
+    askers: Askers,
     originations: BTreeMap<Prefix, Origination>,
     learned: BTreeMap<(PeerId, Prefix), Learned>,
     selection: Selection,
@@ -186,6 +195,7 @@ impl Table {
             stale: BTreeMap::new(),
             groups: BTreeMap::new(),
             groups_made: 0,
+            askers: Askers::default(),
             originations: BTreeMap::new(),
             learned: BTreeMap::new(),
             selection: Selection::default(),
@@ -375,6 +385,7 @@ impl Table {
             self.ribs[at].reuse_dirty(dirty);
         }
         self.seal_groups();
+        self.note_interest();
         self.pending.tracking.extend(self.next_hops.take_asked());
         core::mem::take(&mut self.pending)
     }

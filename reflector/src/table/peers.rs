@@ -4,13 +4,14 @@ use bgp_proto::capability::Role;
 use bgp_proto::{Asn, Family, FamilySet, NextHop, Nlri, RouterId, WireContext};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::rejected::Rejected;
 use super::{Notice, Table};
 use crate::decide::Source;
 use crate::events::{LongLived, LongLivedPeer, Negotiated, RefreshMode, Retention};
 use crate::feed::Feed;
-use crate::group::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
+use crate::group::{GroupKey, Interest, LongLivedRule, NextHopRule, PolicyChoice};
 use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::REJECTIONS_KEPT_MAX;
 use crate::reflection::PeerKind;
@@ -158,6 +159,8 @@ pub(super) struct Up {
     pub(super) refresh: RefreshMode,
     pub(super) own: OwnAddrs,
     pub(super) groups: Vec<(Family, GroupId)>,
+    /// The route targets that it asked for, if it has to (RFC 4684).
+    pub(super) interest: Option<Arc<Interest>>,
 }
 
 impl Peer {
@@ -229,7 +232,7 @@ impl Peer {
         self.rejections.iter().rev().find(|(n, _)| n == nlri).map(|(_, r)| *r)
     }
 
-    fn key(&self, up: &Up, family: Family) -> GroupKey {
+    pub(super) fn key(&self, up: &Up, family: Family) -> GroupKey {
         GroupKey {
             family,
             kind: self.config.kind,
@@ -244,6 +247,7 @@ impl Peer {
                 LongLivedPeer::Aware => LongLivedRule::Told,
                 LongLivedPeer::Unaware => self.config.long_lived_unaware,
             },
+            interest: up.interest.clone(),
         }
     }
 }
@@ -269,13 +273,17 @@ impl Table {
         }
         let feeds: Vec<Feed> =
             moves.into_iter().filter_map(|(from, key)| self.move_group(id, from, key)).collect();
-        if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
-            for feed in &feeds {
-                up.groups.retain(|(family, _)| *family != feed.family);
-                up.groups.push((feed.family, feed.group));
-            }
-        }
+        self.note_groups(id, &feeds);
         feeds
+    }
+
+    /// Remembers the groups that a peer was moved to.
+    pub(super) fn note_groups(&mut self, id: PeerId, feeds: &[Feed]) {
+        let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) else { return };
+        for feed in feeds {
+            up.groups.retain(|(family, _)| *family != feed.family);
+            up.groups.push((feed.family, feed.group));
+        }
     }
 
     /// Forgets a peer and its routes.
@@ -301,6 +309,10 @@ impl Table {
         peer.addr = attachment.peer_addr;
         peer.router_id = negotiated.peer_router_id;
         peer.is_over_limit = false;
+        let has_to_ask = negotiated.families.contains(Family::RT_CONSTRAINT);
+        if has_to_ask {
+            self.askers.begin(id, now);
+        }
         let up = Up {
             peer_asn: negotiated.peer_asn,
             restarts: negotiated.restart.map_or(FamilySet::EMPTY, |restart| restart.families),
@@ -310,6 +322,7 @@ impl Table {
             refresh: negotiated.refresh,
             own: attachment.own,
             groups: Vec::new(),
+            interest: has_to_ask.then(Arc::default),
         };
         peer.up = Some(up);
         match self.selection {
@@ -322,7 +335,8 @@ impl Table {
     fn grant(&mut self, id: PeerId) -> Vec<Feed> {
         let Some(peer) = self.peers.get(&id) else { return Vec::new() };
         let Some(up) = peer.up.as_ref() else { return Vec::new() };
-        let keys: Vec<GroupKey> = up.families.iter().map(|family| peer.key(up, family)).collect();
+        let heard = up.families.iter().filter(|family| !self.askers.holds_back(id, *family));
+        let keys: Vec<GroupKey> = heard.map(|family| peer.key(up, family)).collect();
         let feeds: Vec<Feed> = keys.into_iter().filter_map(|key| self.join_group(id, key)).collect();
         if let Some(up) = self.peers.get_mut(&id).and_then(|p| p.up.as_mut()) {
             up.groups = feeds.iter().map(|f| (f.family, f.group)).collect();

@@ -54,6 +54,7 @@ impl Table {
     pub fn peer_down(&mut self, id: PeerId, retention: Retention, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(up) = peer.up.take() else { return self.forget_stale(id) };
+        self.askers.forget(id);
         let (restart_time, kept) = match retention {
             Retention::Drop => (Duration::ZERO, FamilySet::EMPTY),
             Retention::Stale { restart_time, families } => (restart_time, families),
@@ -132,6 +133,7 @@ impl Table {
 
     /// The peer said all it has to say of `family` (RFC 4724 section 2): what it did not repeat goes.
     pub fn end_of_rib(&mut self, id: PeerId, family: Family) {
+        self.askers.ended(id, family);
         let Some(mut waits) = self.stale.remove(&id) else { return };
         let before = waits.len();
         waits.retain(|wait| wait.family != family);
@@ -159,11 +161,14 @@ impl Table {
 
     /// When [`Table::timeout`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.stale.values().flatten().map(|wait| wait.until).min()
+        let stale = self.stale.values().flatten().map(|wait| wait.until);
+        stale.chain(self.askers.deadline()).min()
     }
 
-    /// Drops stale routes whose time is over, and lets others become the last resort.
+    /// Drops stale routes whose time is over, lets others become the last resort, and waits no longer for peers that do
+    /// not say what they ask for.
     pub fn timeout(&mut self, now: Instant) {
+        self.askers.timeout(now);
         let is_due = |waits: &Vec<Wait>| waits.iter().any(|wait| wait.until <= now);
         let due: Vec<PeerId> = self.stale.iter().filter(|(_, w)| is_due(w)).map(|(id, _)| *id).collect();
         for id in due {

@@ -1,6 +1,7 @@
 //! The table as its peers see it: what was said to it, what each peer heard.
 
 use bgp_proto::attr::{Community, Origin};
+mod interest;
 mod leaks;
 mod long_lived;
 mod restart;
