@@ -132,8 +132,7 @@ pub fn desired(config: &lang::Config, version: Version, socket: &Path) -> Result
         return Err("several rr cluster ids are not supported".to_owned());
     }
     if let Some(kernel) = &mut kernel {
-        let is_learning = learn.alien || !learn.connected.is_empty();
-        kernel.learn = is_learning.then_some(learn);
+        kernel.learn = (learn.alien || !learn.connected.is_empty()).then_some(learn);
     }
     let asn = config.template_asns.first().copied().unwrap_or_else(|| first_asn(config));
     let desired = Desired {
