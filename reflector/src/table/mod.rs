@@ -462,7 +462,7 @@ impl Table {
 fn same_path(before: Option<Best>, after: Option<Best>) -> bool {
     match (before, after) {
         (Some(a), Some(b)) => (a.peer, a.path_id, a.attrs) == (b.peer, b.path_id, b.attrs),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
+        // Without a path before, as after `retell`, groups may still have been told one.
+        (None, _) | (Some(_), None) => false,
     }
 }

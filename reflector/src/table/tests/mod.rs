@@ -1,11 +1,11 @@
 //! The table as its peers see it: what was said to it, what each peer heard.
 
-use bgp_proto::attr::{Community, Origin};
 mod interest;
 mod leaks;
 mod long_lived;
 mod restart;
 
+use bgp_proto::attr::{Community, Origin};
 use bgp_proto::{
     Asn, AttrCode, AttrSet, ClusterId, Family, FamilySet, Frame, HEADER_OCTETS, NextHop, Nlri, PathId,
     Prefix, RouterId, Update, WireContext,
@@ -376,6 +376,25 @@ fn a_changed_next_hop_alone_is_told() {
     world.announce(1, P, attrs(1, &[]).local_pref(Some(100)).build());
     world.announce(1, P, attrs(9, &[]).local_pref(Some(100)).build());
     assert_eq!(world.heard(3, P).and_then(|a| a.next_hop().addr()), Some(IpAddr::V4(addr(9))));
+}
+
+#[test]
+fn a_next_hop_out_of_reach_is_withdrawn_though_its_link_went_first() {
+    let mut world = World::new(Resolution::Kernel);
+    world.up(1, peer_config(PeerKind::Client), negotiated(1, 65001));
+    world.up(3, peer_config(PeerKind::NonClient), negotiated(3, 65001));
+    let hop = IpAddr::V4(addr(1));
+    let interface = crate::ids::IfName::new("eth0").expect("a name");
+    let link = crate::rib::nexthop::Link { interface, gateway: hop };
+    world.announce(1, P, attrs(1, &[]).local_pref(Some(100)).build());
+    world.table.next_hop_link(hop, Some(link));
+    world.table.next_hop(hop, Reachability::Reachable { metric: 0 });
+    world.settle();
+    assert!(world.heard(3, P).is_some());
+    world.table.next_hop_link(hop, None);
+    world.table.next_hop(hop, Reachability::Unreachable);
+    world.settle();
+    assert!(world.heard(3, P).is_none());
 }
 
 #[test]
