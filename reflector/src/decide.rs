@@ -19,14 +19,16 @@
 //! | c: MED | the lowest, within each neighbouring AS |
 //! | d: external | external paths, if there are any |
 //! | e: interior cost | the nearest next hop |
+//! | oldest | of external paths, the one that was here first, where that is asked for |
 //! | f: BGP Identifier | the lowest, ORIGINATOR_ID in its place (RFC 4456 section 9) |
 //! | CLUSTER_LIST length | the shortest (RFC 4456 section 9) |
 //! | g: peer address | the lowest |
 //! | path identifier | the lowest, for paths of one peer (RFC 7911) |
 //!
-//! Two rungs can be turned ([`Rules`]): what MED is compared with, and what a missing one counts.
+//! Some rungs can be turned ([`Rules`]): what MED is compared with, what a missing one counts, and whether age does.
 //!
-//! Paths still in the set after step e are equal for forwarding: they are the multipath set.
+//! Paths still in the set after step e are equal for forwarding: they are the multipath set, whole or, by another
+//! rule, those of them that take the best path's way.
 
 use bgp_proto::{PathId, RouterId};
 use core::net::IpAddr;
@@ -50,6 +52,8 @@ pub struct Contender {
     pub peer_addr: IpAddr,
     /// The sender's path identifier.
     pub path_id: PathId,
+    /// When it came in this form, in seconds.
+    pub since_secs: u32,
 }
 
 /// Where a path came from, as far as the decision cares.
@@ -70,6 +74,30 @@ pub struct Rules {
     pub med_among: MedAmong,
     /// What a path without MED counts as.
     pub med_missing: MedMissing,
+    /// Whether the age of external paths counts.
+    pub age: Age,
+    /// Which equal paths share the traffic.
+    pub multipath: Multipath,
+}
+
+/// Whether the age of external paths counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Age {
+    /// No: the outcome is the same whatever the order of arrival.
+    #[default]
+    Ignored,
+    /// The oldest stays the best, so that an equal newcomer moves no traffic (as RFC 5004 has it).
+    Oldest,
+}
+
+/// Which of the paths that are equal for forwarding share the traffic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Multipath {
+    /// All.
+    #[default]
+    AnyPath,
+    /// Those with the best one's AS_PATH.
+    SamePath,
 }
 
 /// Which paths' MEDs are compared.
@@ -137,11 +165,11 @@ impl Decider {
         self.standing.extend(0..paths.len());
         let mut last = Step::OnlyPath;
         for step in STEPS {
-            if step == Step::RouterId {
+            if step == Step::Oldest {
                 self.equal.extend_from_slice(&self.standing);
             }
             let before = self.standing.len();
-            if before == 0 || (before == 1 && step != Step::Reachable && step != Step::RouterId) {
+            if before == 0 || (before == 1 && step != Step::Reachable && step != Step::Oldest) {
                 continue;
             }
             self.eliminate(step, paths);
@@ -176,6 +204,7 @@ impl Decider {
                 });
             }
             Step::Reachable => retain(standing, fallen, step, |i| paths[i].interior_cost.is_some()),
+            Step::Oldest if rules.age == Age::Ignored => {}
             _ => {
                 let Some(least) = standing.iter().map(|i| key(step, &paths[*i])).min() else { return };
                 retain(standing, fallen, step, |i| key(step, &paths[i]) == least);
@@ -184,7 +213,7 @@ impl Decider {
     }
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step::Reachable,
     Step::Preference,
     Step::LocalOrigin,
@@ -195,6 +224,7 @@ const STEPS: [Step; 14] = [
     Step::Med,
     Step::External,
     Step::InteriorCost,
+    Step::Oldest,
     Step::RouterId,
     Step::ClusterListLength,
     Step::PeerAddress,
@@ -228,6 +258,8 @@ fn key(step: Step, path: &Contender) -> u128 {
         Step::Origin => m.origin as u128,
         Step::External => u128::from(path.source == Source::Internal),
         Step::InteriorCost => u128::from(path.interior_cost.unwrap_or(u32::MAX)),
+        Step::Oldest if path.source == Source::External => u128::from(path.since_secs),
+        Step::Oldest => 0,
         Step::RouterId => u128::from(m.originator_id.unwrap_or(path.router_id).0),
         Step::ClusterListLength => u128::from(m.cluster_list_len),
         Step::PeerAddress => match path.peer_addr {
@@ -265,6 +297,7 @@ mod tests {
             router_id: RouterId(10),
             peer_addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10)),
             path_id: PathId(10),
+            since_secs: 10,
         }
     }
 
@@ -282,6 +315,7 @@ mod tests {
             Step::Med => m.med = Some(9),
             Step::External => p.source = Source::External,
             Step::InteriorCost => p.interior_cost = Some(9),
+            Step::Oldest => p.since_secs = 9,
             Step::RouterId => p.router_id = RouterId(9),
             Step::ClusterListLength => m.cluster_list_len = 0,
             Step::PeerAddress => p.peer_addr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
@@ -303,6 +337,7 @@ mod tests {
             Step::Med => m.med = Some(11),
             Step::External => p.source = Source::Internal,
             Step::InteriorCost => p.interior_cost = Some(11),
+            Step::Oldest => p.since_secs = 11,
             Step::RouterId => p.router_id = RouterId(11),
             Step::ClusterListLength => m.cluster_list_len = 2,
             Step::PeerAddress => p.peer_addr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11)),
@@ -313,6 +348,7 @@ mod tests {
 
     #[test]
     fn each_step_overrules_all_later_ones() {
+        let mut decider = Decider::new(Rules { age: Age::Oldest, ..Rules::default() });
         for (at, step) in STEPS.iter().enumerate().filter(|(_, s)| **s != Step::Reachable) {
             let mut good = path();
             let mut bad = path();
@@ -323,7 +359,7 @@ mod tests {
                     worse_at(*later, &mut good);
                 }
             }
-            let decision = Decider::default().decide(&[bad, good]).expect("a best path");
+            let decision = decider.decide(&[bad, good]).expect("a best path");
             assert_eq!((decision.best, decision.step), (1, *step), "{}", step.as_str());
         }
     }
@@ -357,6 +393,18 @@ mod tests {
         b.router_id = RouterId(11);
         let mut decider = Decider::new(Rules { med_among: MedAmong::All, ..Rules::default() });
         assert_eq!(decider.decide(&[a, b]), Some(Decision { best: 1, step: Step::Med }));
+    }
+
+    #[test]
+    fn the_oldest_external_path_stays_the_best_where_that_is_asked_for() {
+        let (mut old, mut new) = (path(), path());
+        (old.since_secs, new.router_id) = (5, RouterId(1));
+        assert_eq!(Decider::default().decide(&[old, new]), Some(Decision { best: 1, step: Step::RouterId }));
+        let mut decider = Decider::new(Rules { age: Age::Oldest, ..Rules::default() });
+        assert_eq!(decider.decide(&[old, new]), Some(Decision { best: 0, step: Step::Oldest }));
+        assert_eq!(decider.multipath(), [0, 1], "they are as good for forwarding as before");
+        (old.source, new.source) = (Source::Internal, Source::Internal);
+        assert_eq!(decider.decide(&[old, new]), Some(Decision { best: 1, step: Step::RouterId }));
     }
 
     #[test]
@@ -412,6 +460,7 @@ mod tests {
                     router_id: RouterId(id),
                     peer_addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, addr)),
                     path_id: PathId(path_id),
+                    since_secs: path_id,
                 }
             },
         )
@@ -436,6 +485,7 @@ mod tests {
             }
             Step::External => by.source != Source::Internal && p.source == Source::Internal,
             Step::InteriorCost => by.interior_cost < p.interior_cost,
+            Step::Oldest => false,
             Step::RouterId => id(by) < id(p),
             Step::ClusterListLength => by.merits.cluster_list_len < p.merits.cluster_list_len,
             Step::PeerAddress => by.peer_addr < p.peer_addr,

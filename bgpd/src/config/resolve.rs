@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path as FsPath;
 
 use bgp_proto::{Asn, Prefix, RouterId};
-use reflector::decide::{MedAmong, MedMissing, Rules};
+use reflector::decide::{Age, MedAmong, MedMissing, Multipath, Rules};
 
 use super::desired::{
     ConnectRole, Desired, Kernel, Listen, Log, Origination, Passage, Peer, PeerKind, Remote, Secret,
@@ -361,6 +361,14 @@ fn decision(written: &schema::Decision) -> Rules {
         med_missing: match written.missing_med_as_worst {
             Some(true) => MedMissing::Worst,
             Some(false) | None => MedMissing::Best,
+        },
+        age: match written.prefer_oldest {
+            Some(true) => Age::Oldest,
+            Some(false) | None => Age::Ignored,
+        },
+        multipath: match written.multipath_relax {
+            Some(true) | None => Multipath::AnyPath,
+            Some(false) => Multipath::SamePath,
         },
     }
 }

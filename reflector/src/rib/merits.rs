@@ -60,6 +60,8 @@ pub enum Step {
     External,
     /// The nearest next hop.
     InteriorCost,
+    /// The oldest of external paths, by choice.
+    Oldest,
     /// The lowest BGP Identifier or ORIGINATOR_ID.
     RouterId,
     /// The shortest CLUSTER_LIST.
@@ -86,6 +88,7 @@ impl Step {
             Step::Med => "MED",
             Step::External => "external over internal",
             Step::InteriorCost => "interior cost",
+            Step::Oldest => "oldest",
             Step::RouterId => "BGP Identifier",
             Step::ClusterListLength => "CLUSTER_LIST length",
             Step::PeerAddress => "peer address",

@@ -3,7 +3,7 @@
 use bgp_proto::{FamilySet, Nlri, Prefix};
 
 use super::{Learned, OwnRoute, Table};
-use crate::decide::{Contender, Source};
+use crate::decide::{Contender, Multipath, Source};
 use crate::events::{FarEnd, FibChange, FibRoute, Hop};
 use crate::group::PolicyChoice;
 use crate::ids::{EntryId, PeerId};
@@ -32,6 +32,7 @@ impl Table {
                 router_id: self.config.local.router_id,
                 peer_addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 path_id,
+                since_secs: candidate.since_secs,
             };
         };
         let next_hop = self.attrs.get(candidate.attrs).next_hop().addr();
@@ -43,6 +44,7 @@ impl Table {
             router_id: peer.router_id,
             peer_addr: peer.addr,
             path_id,
+            since_secs: candidate.since_secs,
         }
     }
 
@@ -147,7 +149,10 @@ impl Table {
         }
         let max = self.config.multipath_max.clamp(1, MULTIPATH_MAX);
         let candidates = self.ribs[at].candidates(id);
+        let same_path = self.config.rules.multipath == Multipath::SamePath;
+        let way = self.attrs.get(best.attrs).as_path();
         let equals = self.decider.multipath().iter().filter_map(|equal| candidates.get(*equal));
+        let equals = equals.filter(|c| !same_path || self.attrs.get(c.attrs).as_path() == way);
         let mut hops: Vec<(Hop, Option<f32>)> = Vec::new();
         for attrs in std::iter::once(best.attrs).chain(equals.map(|candidate| candidate.attrs)) {
             let attrs = self.attrs.get(attrs);

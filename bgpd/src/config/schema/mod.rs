@@ -117,6 +117,12 @@ pub struct Decision {
     /// Whether a path without it counts as the worst, not the best.
     #[serde(default)]
     pub missing_med_as_worst: Option<bool>,
+    /// Whether, of external paths that are equal so far, the one that was here first is the best.
+    #[serde(default)]
+    pub prefer_oldest: Option<bool>,
+    /// Whether equal paths share the traffic whatever their AS_PATHs; true if not said.
+    #[serde(default)]
+    pub multipath_relax: Option<bool>,
 }
 
 /// One of `advertise`: prefixes of this node and what they carry.

@@ -39,7 +39,7 @@ fn unknown_keys() {
     peer("address: 10.0.0.2, asn: 1, remote-as: 1", "unknown key `remote-as`; did you mean `asn`?");
     peer(
         "address: 10.0.0.2, asn: 1, colour: 1",
-        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, minHoldTime, openHoldTime, delayOpen, sendHoldTime, idleHoldTime, maxIdleHoldTime, connectRetry, password, ttlSecurity, role, strictRole, enforceFirstAs, allowOwnAs, acceptAsSets, extendedMessages, extendedNextHop, families, addPaths, addPathsMax, maxPrefixes, maxPrefixesAction, maxPrefixesRestart, gracefulRestart, notificationRestart, longLivedGracefulRestart, longLivedPartialDeployment, stalePathTime, refreshTime, nextHop, reflectorClient, import, export",
+        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, minHoldTime, openHoldTime, delayOpen, sendHoldTime, idleHoldTime, maxIdleHoldTime, connectRetry, password, ttlSecurity, bfd, role, strictRole, enforceFirstAs, allowOwnAs, acceptAsSets, extendedMessages, extendedNextHop, families, addPaths, addPathsMax, maxPrefixes, maxPrefixesAction, maxPrefixesRestart, gracefulRestart, notificationRestart, longLivedGracefulRestart, longLivedPartialDeployment, stalePathTime, refreshTime, nextHop, reflectorClient, import, export",
     );
     assert_eq!(
         said("asn: 1\npolicy: { p: [ { match: { asPath: { contain: 1 } }, action: accept } ] }"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bgp_proto::attr::Community;
 use bgp_proto::capability::Role;
 use bgp_proto::{Asn, FamilySet, RouterId};
-use reflector::decide::{MedAmong, MedMissing};
+use reflector::decide::{Age, MedAmong, MedMissing, Multipath, Rules};
 use reflector::session::{RoleRule, Strictness};
 
 use super::desired::{
@@ -47,7 +47,7 @@ peers:
     stalePathTime: 1m, refreshTime: 2m, gracefulRestart: 120s, nextHop: auto, import: from-fabric, export: to-fabric }
 - { name: clients, range: 10.1.0.0/16, asn: 64512, reflectorClient: true }   # listen range, passive
 reflector: { clusterId: 10.0.0.1 }
-decision: { alwaysCompareMed: true, missingMedAsWorst: true }
+decision: { alwaysCompareMed: true, missingMedAsWorst: true, preferOldest: true, multipathRelax: false }
 advertise: [ { prefixes: [10.244.1.0/24, "fd00:10:244:1::/64"], communities: ["64512:1"] } ]
 policy:
   from-fabric: [ { match: { prefix: 0.0.0.0/0, exact: true }, action: accept, set: { localPref: 50 } }, { action: reject } ]
@@ -93,8 +93,13 @@ fn everything_that_can_be_written_resolves() {
     assert_eq!(set.next_hop, Some(NextHopSet::Own));
     assert_eq!(desired.originate.len(), 2);
     assert_eq!(
-        (desired.decision.med_among, desired.decision.med_missing),
-        (MedAmong::All, MedMissing::Worst)
+        desired.decision,
+        Rules {
+            med_among: MedAmong::All,
+            med_missing: MedMissing::Worst,
+            age: Age::Oldest,
+            multipath: Multipath::SamePath
+        }
     );
     assert_eq!(desired.restart.wait_for_unreachable.as_secs(), 5);
     assert_eq!(desired.restart.farewell, Farewell::Cease);

@@ -13,6 +13,7 @@ use bgp_proto::{
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::decide::Multipath;
 use crate::events::{
     FibRoute, Hop, LongLived, LongLivedPeer, Negotiated, PeerRestart, RefreshMode, Retention,
 };
@@ -557,6 +558,25 @@ fn next_hops_are_watched_and_decide() {
     world.table.next_hop(IpAddr::V4(addr(2)), Reachability::Unreachable);
     world.settle();
     assert!(world.fib.is_empty());
+}
+
+#[test]
+fn equal_paths_through_other_ases_share_the_load_or_not() {
+    let mut world = World::new(Resolution::Kernel);
+    for peer in [5, 6] {
+        world.up(peer, peer_config(PeerKind::External), negotiated(peer, 65000 + peer));
+        world.announce(peer, P, attrs(peer, &[65000 + peer]).build());
+        world.table.next_hop(IpAddr::V4(addr(peer)), Reachability::Reachable { metric: 0 });
+    }
+    world.settle();
+    let hops = |world: &World| match world.fib.get(&prefix(P)) {
+        Some(FibRoute::Via(hops)) => hops.len(),
+        _ => 0,
+    };
+    assert_eq!(hops(&world), 2);
+    world.table.set_rules(Rules { multipath: Multipath::SamePath, ..Rules::default() });
+    world.settle();
+    assert_eq!(hops(&world), 1);
 }
 
 #[test]
