@@ -99,36 +99,49 @@ fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
+/// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+pub(crate) enum Wanted {
+    /// SIGHUP: the configuration is to be read again.
     Reload,
+    /// SIGTERM or SIGINT: the end.
     Stop,
 }
 
-struct Signals {
+/// The signals of a daemon.
+pub(crate) struct Signals {
     reload: Signal,
+    dump: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Signals> {
+    /// From here on no signal ends the process by itself.
+    pub(crate) fn listen() -> io::Result<Signals> {
         Ok(Signals {
             reload: signal(SignalKind::hangup())?,
+            dump: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> Wanted {
-        tokio::select! {
-            Some(()) = self.reload.recv() => Wanted::Reload,
-            Some(()) = self.terminate.recv() => Wanted::Stop,
-            Some(()) = self.interrupt.recv() => Wanted::Stop,
+    /// The next one that asks for something.
+    pub(crate) async fn next(&mut self) -> Wanted {
+        loop {
+            tokio::select! {
+                Some(()) = self.reload.recv() => return Wanted::Reload,
+                // BIRD dumps its tables then; whoever is used to that loses no session.
+                Some(()) = self.dump.recv() => tracing::info!("SIGUSR1: ask the control socket instead"),
+                Some(()) = self.terminate.recv() => return Wanted::Stop,
+                Some(()) = self.interrupt.recv() => return Wanted::Stop,
+            }
         }
     }
 
-    async fn stop(&mut self) {
+    /// The next one that asks for the end.
+    pub(crate) async fn stop(&mut self) {
         while self.next().await != Wanted::Stop {}
     }
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_proto::Version;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -29,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::Desired;
 use crate::core::{Core, INBOX_MAX, Input};
 use crate::net::{self, Net};
+use crate::run::{Signals, Wanted};
 use crate::{control, log};
 
 /// After the last sign of a change, wait this long for another.
@@ -264,44 +264,5 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Somebody may have removed it.
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    Reload,
-    Stop,
-}
-
-struct Signals {
-    reload: Signal,
-    dump: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Signals> {
-        Ok(Signals {
-            reload: signal(SignalKind::hangup())?,
-            dump: signal(SignalKind::user_defined1())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Wanted {
-        loop {
-            tokio::select! {
-                Some(()) = self.reload.recv() => return Wanted::Reload,
-                Some(()) = self.dump.recv() => tracing::info!("SIGUSR1: ask the control socket instead"),
-                Some(()) = self.terminate.recv() => return Wanted::Stop,
-                Some(()) = self.interrupt.recv() => return Wanted::Stop,
-            }
-        }
-    }
-
-    async fn stop(&mut self) {
-        while self.next().await != Wanted::Stop {}
     }
 }

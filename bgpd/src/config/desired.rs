@@ -23,6 +23,8 @@ use super::tunnel::Overlay;
 
 use crate::bfd::Pace;
 
+pub use reflector::table::{Excess, PrefixLimit};
+
 pub use super::schema::{AddPaths, Format, Level, NextHop};
 
 /// One whole configuration.
@@ -206,27 +208,6 @@ pub struct Paths {
     pub own_as_max: u8,
     /// Whether AS sets are taken.
     pub as_sets: AsSets,
-}
-
-/// A bound for a peer's prefixes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrefixLimit {
-    /// Prefixes of one family.
-    pub prefixes: u32,
-    /// What more lead to.
-    pub excess: Excess,
-}
-
-/// What too many prefixes lead to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Excess {
-    /// A line in the log.
-    Warned,
-    /// The end of the session, until somebody starts it again or this long has passed.
-    Closed {
-        /// When it starts again.
-        restart: Option<Duration>,
-    },
 }
 
 /// What a peer without RFC 9494 is told of long-lived stale routes.

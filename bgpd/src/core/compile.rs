@@ -12,12 +12,11 @@ use reflector::policy::{self, Condition, Edit, NextHopEdit};
 use reflector::reflection;
 use reflector::rib::nexthop::Resolution;
 use reflector::session;
-use reflector::table::{self, Origination, OwnRoute, PeerConfig, PrefixLimit};
+use reflector::table::{self, Origination, OwnRoute, PeerConfig};
 use reflector::time::Duration;
 
 use crate::config::desired::{
-    self, AddPaths, ConnectRole, Desired, Excess, Kernel, LongLivedUnaware, Passage, Peer, PeerKind, Remote,
-    Timers,
+    self, AddPaths, ConnectRole, Desired, Kernel, LongLivedUnaware, Passage, Peer, PeerKind, Remote, Timers,
 };
 use crate::fib::{FibConfig, Way};
 use crate::net::PeerSpec;
@@ -84,7 +83,7 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
             desired::NextHop::Own => NextHopRule::Own,
             desired::NextHop::Keep => NextHopRule::Unchanged,
         },
-        prefix_limit: peer.max_prefixes.map(prefix_limit),
+        prefix_limit: peer.max_prefixes,
         local_asn: peer.local_asn,
         role: peer.role.map(|rule| rule.role),
         long_lived_unaware: match peer.long_lived_unaware {
@@ -94,14 +93,6 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
         own_as_max: peer.paths.own_as_max,
         paths_max: if sends(peer.add_paths) { usize::from(peer.add_paths_max) } else { 1 },
         stale_path_time: peer.timers.stale_path,
-    }
-}
-
-fn prefix_limit(limit: desired::PrefixLimit) -> PrefixLimit {
-    let prefixes = limit.prefixes;
-    match limit.excess {
-        Excess::Warned => PrefixLimit { prefixes, excess: table::Excess::Warned },
-        Excess::Closed { restart } => PrefixLimit { prefixes, excess: table::Excess::Closed { restart } },
     }
 }
 
