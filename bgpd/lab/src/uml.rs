@@ -19,6 +19,10 @@ use crate::shell;
 const INSIDE: &str = "LAB_IN_UML";
 const BEGIN: &str = "--- lab in user-mode Linux ---";
 const END: &str = "--- lab ended: ";
+/// Directories of the machine that the guest covers with its own.
+const COVERED: [&str; 2] = ["/tmp", "/run"];
+/// Where the guest finds the whole of the machine's file system.
+const WHOLE: &str = "/mnt";
 /// The tools it takes, and the Debian package of each.
 pub const TOOLS: [(&str, &str); 2] = [("linux.uml", "user-mode-linux"), ("modprobe", "kmod")];
 
@@ -72,20 +76,26 @@ fn boot(directory: &std::path::Path, arguments: &[String], variables: &[(&str, S
     Ok(ExitCode::from(status))
 }
 
+/// A path of the machine, as the guest finds it.
+fn in_guest(path: &str) -> String {
+    let is_covered = COVERED.iter().any(|covered| std::path::Path::new(path).starts_with(covered));
+    if is_covered { format!("{WHOLE}{path}") } else { path.to_owned() }
+}
+
 /// The guest's first process. Modules lie where the guest's package puts them, not where `modprobe` looks.
 fn script(arguments: &[String], variables: &[(&str, String)]) -> Result<String> {
-    let exe = env::current_exe()?.display().to_string();
+    let exe = in_guest(&env::current_exe()?.display().to_string());
     let words: Vec<&str> =
         std::iter::once(exe.as_str()).chain(arguments.iter().map(String::as_str)).collect();
     ensure!(words.iter().all(|word| !word.contains('\'')), "a quote in {words:?}");
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let exports: String =
-        variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        variables.iter().map(|(name, value)| format!("export {name}='{}'\n", in_guest(value))).collect();
     Ok(format!(
         "#!/bin/bash\n\
          export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root {INSIDE}=1\n\
          {exports}\
-         mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp\n\
+         mount --bind / {WHOLE}; mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp\n\
          mkdir -p /run/m/lib/modules; ln -s /usr/lib/uml/modules/$(uname -r) /run/m/lib/modules/$(uname -r)\n\
          for module in ipv6 veth bridge vxlan ipip af_packet; do modprobe -d /run/m $module 2>/dev/null; done\n\
          echo '{BEGIN}'\n\
