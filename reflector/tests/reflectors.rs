@@ -185,10 +185,13 @@ impl Node {
 
     fn hear(&mut self, from: u32, routes: &Routes) {
         for change in &routes.changes {
-            let key = (change.family, change.path_id, change.nlri.clone());
-            match change.attrs {
-                Some(at) => drop(self.heard.insert(key, routes.attrs[at as usize].clone())),
-                None => drop(self.heard.remove(&key)),
+            let (family, path_id) = (change.family, change.path_id);
+            let is_it =
+                |f, p, nlri: &Nlri| (f, p) == (family, path_id) && nlri.key(f) == change.nlri.key(family);
+            self.heard.retain(|(f, p, nlri), _| !is_it(*f, *p, nlri));
+            if let Some(at) = change.attrs {
+                let key = (family, path_id, change.nlri.clone());
+                self.heard.insert(key, routes.attrs[at as usize].clone());
             }
         }
         self.table.routes(PeerId(from), routes, Instant::EPOCH);
@@ -346,4 +349,33 @@ fn families_that_are_not_read_pass_through_reflectors_unchanged() {
         assert_eq!(world.holders(&key), BTreeSet::new(), "{family}");
     }
     assert_eq!(world.heard(12, &route()).len(), 1, "unicast stays");
+}
+
+/// RFC 8277 section 2.4: another label is another path to the same route, and a withdrawal need not name the label.
+#[test]
+fn a_label_belongs_to_the_path_and_not_to_the_route() {
+    let family = Family::IPV4_LABELLED;
+    let mut world = World::default();
+    world.add(1, 1);
+    for client in [11, 12, 13] {
+        world.add(client, client);
+        world.join((1, client), BELOW, FamilySet::from(family), 1);
+    }
+    let labelled = |label: [u8; 3]| {
+        let octets = [&[24 + 24][..], &label, &[10, 9, 8]].concat();
+        (family, Nlri::Opaque(octets.into()))
+    };
+    let heard = |world: &World| -> Vec<(Family, Nlri)> {
+        world.nodes[&13].heard.keys().map(|(family, _, nlri)| (*family, nlri.clone())).collect()
+    };
+    let gone = labelled([0x80, 0, 0]);
+    world.say(11, 1, labelled([0, 1, 0x11]), Some(path(11)));
+    world.say(12, 1, labelled([0, 2, 0x11]), Some(path(12)));
+    assert_eq!(heard(&world), [labelled([0, 1, 0x11])], "the best path's label");
+    world.say(11, 1, gone.clone(), None);
+    assert_eq!(heard(&world), [labelled([0, 2, 0x11])], "the other path's label");
+    world.say(12, 1, labelled([0, 3, 0x11]), Some(path(12)));
+    assert_eq!(heard(&world), [labelled([0, 3, 0x11])], "nothing but the label is new");
+    world.say(12, 1, gone, None);
+    assert_eq!(heard(&world), []);
 }

@@ -37,7 +37,9 @@ pub(super) fn encode(
         return;
     };
     let block = AttrBlock::new(store.attrs.get(attrs), family, wire);
-    let told = builder.announcements(not_to, |out| block.encode_updates(nlri(run, store), out));
+    let said = store.attrs.said(attrs);
+    let announced = || nlri(run, store).map(|(path_id, nlri)| (path_id, said.unwrap_or(nlri)));
+    let told = builder.announcements(not_to, |out| block.encode_updates(announced(), out));
     debug_assert!(told.is_ok(), "what does not fit was refused before");
     if first.takeover == Takeover::Pending {
         builder.withdrawals_for(first.source, |out| encode_withdrawals(family, nlri(run, store), wire, out));
@@ -50,15 +52,16 @@ fn nlri<'a>(run: &'a [Item], store: &'a Store<'_>) -> impl Iterator<Item = (Path
 
 /// Whether the entry fits into a message for these peers at all.
 pub(super) fn fits(item: &Item, family: Family, wire: &WireContext, store: &Store<'_>) -> bool {
-    let State::Live(attrs) = item.state else { return true };
-    let attrs = store.attrs.get(attrs);
+    let State::Live(id) = item.state else { return true };
+    let attrs = store.attrs.get(id);
     if !attrs.next_hop().fits(family, wire) {
         return false;
     }
     if attrs.octets().len() < CERTAINLY_FITS {
         return true;
     }
-    let one = core::iter::once((item.key.path_id, store.rib.nlri(item.key.prefix)));
+    let nlri = store.attrs.said(id).unwrap_or_else(|| store.rib.nlri(item.key.prefix));
+    let one = core::iter::once((item.key.path_id, nlri));
     AttrBlock::new(attrs, family, wire).encode_updates(one, &mut BytesMut::new()).is_ok()
 }
 

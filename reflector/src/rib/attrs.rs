@@ -1,6 +1,9 @@
 //! Attribute sets, interned: each distinct set is kept once, counted, with what the decision reads from it.
+//!
+//! Labels are no part of what makes two NLRI the same route (RFC 8277 section 2.4), nor is an EVPN route's gateway: they belong
+//! to the path. So a path of such a family keeps its NLRI as it was said beside its attributes, and is sent on with it.
 
-use bgp_proto::AttrSet;
+use bgp_proto::{AttrSet, Family, Nlri};
 use core::hash::BuildHasher;
 use core::num::NonZeroU32;
 use hashbrown::HashTable;
@@ -26,6 +29,7 @@ impl AttrId {
 #[derive(Debug)]
 struct Slot {
     attrs: AttrSet,
+    said: Option<Box<Nlri>>,
     merits: Merits,
     uses: u32,
 }
@@ -51,15 +55,21 @@ impl AttrTable {
 
     /// The id of `attrs`, with one use counted for the caller.
     pub fn intern(&mut self, attrs: &AttrSet) -> AttrId {
-        let hash = hash(attrs);
+        self.intern_said(attrs, None)
+    }
+
+    /// The same for a path whose NLRI says more than which route it is.
+    pub fn intern_said(&mut self, attrs: &AttrSet, said: Option<&Nlri>) -> AttrId {
+        let hash = hash(attrs, said);
         let slots = &mut self.slots;
-        if let Some(at) = self.index.find(hash, |i| is(slots, *i, attrs)) {
+        if let Some(at) = self.index.find(hash, |i| is(slots, *i, attrs, said)) {
             if let Some(slot) = &mut slots[*at as usize] {
                 slot.uses += 1;
             }
             return AttrId::of(*at);
         }
-        let slot = Some(Slot { attrs: attrs.clone(), merits: Merits::of(attrs), uses: 1 });
+        let said = said.map(|nlri| Box::new(nlri.clone()));
+        let slot = Some(Slot { attrs: attrs.clone(), said, merits: Merits::of(attrs), uses: 1 });
         let at = match self.free.pop() {
             Some(at) => {
                 slots[at as usize] = slot;
@@ -71,8 +81,7 @@ impl AttrTable {
             }
         };
         let slots = &self.slots;
-        self.index
-            .insert_unique(hash, at, |i| slots[*i as usize].as_ref().map_or(0, |s| self::hash(&s.attrs)));
+        self.index.insert_unique(hash, at, |i| slots[*i as usize].as_ref().map_or(0, Slot::hash));
         AttrId::of(at)
     }
 
@@ -90,7 +99,7 @@ impl AttrTable {
         if slot.uses > 0 {
             return;
         }
-        let hash = hash(&slot.attrs);
+        let hash = slot.hash();
         if let Ok(entry) = self.index.find_entry(hash, |i| *i == id.slot()) {
             entry.remove();
         }
@@ -107,6 +116,11 @@ impl AttrTable {
         &self.slot(id).attrs
     }
 
+    /// The NLRI as the path says it, where that is more than which route it is.
+    pub fn said(&self, id: AttrId) -> Option<&Nlri> {
+        self.slot(id).said.as_deref()
+    }
+
     /// What the decision reads from the set.
     pub fn merits(&self, id: AttrId) -> &Merits {
         &self.slot(id).merits
@@ -117,10 +131,25 @@ impl AttrTable {
     }
 }
 
-fn is(slots: &[Option<Slot>], at: u32, attrs: &AttrSet) -> bool {
-    slots[at as usize].as_ref().is_some_and(|s| s.attrs == *attrs)
+impl Slot {
+    fn hash(&self) -> u64 {
+        hash(&self.attrs, self.said.as_deref())
+    }
 }
 
-fn hash(attrs: &AttrSet) -> u64 {
-    FxBuildHasher.hash_one(attrs)
+/// `nlri`, if it says more than which route of `family` it is.
+pub fn said(nlri: &Nlri, family: Family) -> Option<&Nlri> {
+    let Nlri::Opaque(octets) = nlri else { return None };
+    (nlri.key(family).octets() != &octets[..]).then_some(nlri)
+}
+
+fn is(slots: &[Option<Slot>], at: u32, attrs: &AttrSet, said: Option<&Nlri>) -> bool {
+    slots[at as usize].as_ref().is_some_and(|s| s.attrs == *attrs && s.said.as_deref() == said)
+}
+
+fn hash(attrs: &AttrSet, said: Option<&Nlri>) -> u64 {
+    match said {
+        None => FxBuildHasher.hash_one(attrs),
+        Some(nlri) => FxBuildHasher.hash_one((attrs, nlri)),
+    }
 }

@@ -14,7 +14,7 @@ pub mod merits;
 pub mod nexthop;
 pub mod prefixes;
 
-pub use attrs::{AttrId, AttrTable};
+pub use attrs::{AttrId, AttrTable, said};
 pub use candidates::{Candidate, Candidates, Freshness};
 pub use few::Few;
 pub use nexthop::NextHops;
@@ -106,7 +106,7 @@ impl Rib {
     pub fn new(family: Family) -> Rib {
         Rib {
             family,
-            prefixes: Prefixes::default(),
+            prefixes: Prefixes::new(family),
             entries: Vec::new(),
             fib: Vec::new(),
             dirty: Dirty::default(),

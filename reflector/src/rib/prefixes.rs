@@ -4,7 +4,7 @@
 //! these into the bits that choose the bucket makes every look-up a walk, so a prefix is hashed by one wide
 //! multiplication that does.
 
-use bgp_proto::{Nlri, Prefix};
+use bgp_proto::{Family, Nlri, Prefix};
 use core::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
@@ -31,15 +31,21 @@ struct Slot {
     holds: u32,
 }
 
-/// The interned destinations of one family.
-#[derive(Debug, Default)]
+/// The interned destinations of one family. NLRI that are the same route (RFC 8277 section 2.4, RFC 7432 section 7) are one.
+#[derive(Debug)]
 pub struct Prefixes {
+    family: Family,
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashTable<u32>,
 }
 
 impl Prefixes {
+    /// None of this family known.
+    pub fn new(family: Family) -> Prefixes {
+        Prefixes { family, slots: Vec::new(), free: Vec::new(), index: HashTable::new() }
+    }
+
     /// Destinations known.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -52,7 +58,7 @@ impl Prefixes {
 
     /// The id of `nlri`, made if need be.
     pub fn intern(&mut self, nlri: &Nlri) -> PrefixId {
-        let hash = hash(nlri);
+        let hash = hash(nlri, self.family);
         if let Some(id) = self.find_hashed(hash, nlri) {
             return id;
         }
@@ -68,22 +74,25 @@ impl Prefixes {
                 (self.slots.len() - 1) as u32
             }
         };
-        let slots = &self.slots;
-        self.index.insert_unique(hash, at, |i| slots[*i as usize].nlri.as_ref().map_or(0, self::hash));
+        let (slots, family) = (&self.slots, self.family);
+        let rehash = |i: &u32| slots[*i as usize].nlri.as_ref().map_or(0, |nlri| self::hash(nlri, family));
+        self.index.insert_unique(hash, at, rehash);
         PrefixId(at)
     }
 
     /// The id of `nlri`, if known.
     pub fn find(&self, nlri: &Nlri) -> Option<PrefixId> {
-        self.find_hashed(hash(nlri), nlri)
+        self.find_hashed(hash(nlri, self.family), nlri)
     }
 
     fn find_hashed(&self, hash: u64, nlri: &Nlri) -> Option<PrefixId> {
         let slots = &self.slots;
-        self.index.find(hash, |i| slots[*i as usize].nlri.as_ref() == Some(nlri)).map(|i| PrefixId(*i))
+        let is =
+            |i: &u32| slots[*i as usize].nlri.as_ref().is_some_and(|known| same(known, nlri, self.family));
+        self.index.find(hash, is).map(|i| PrefixId(*i))
     }
 
-    /// The destination behind `id`.
+    /// The destination behind `id`, as it was first said.
     ///
     /// # Panics
     ///
@@ -118,17 +127,24 @@ impl Prefixes {
             return;
         }
         let Some(nlri) = slot.nlri.take() else { return };
-        if let Ok(entry) = self.index.find_entry(hash(&nlri), |i| *i == id.0) {
+        if let Ok(entry) = self.index.find_entry(hash(&nlri, self.family), |i| *i == id.0) {
             entry.remove();
         }
         self.free.push(id.0);
     }
 }
 
-fn hash(nlri: &Nlri) -> u64 {
+fn same(one: &Nlri, other: &Nlri, family: Family) -> bool {
+    match (one, other) {
+        (Nlri::Prefix(one), Nlri::Prefix(other)) => one == other,
+        _ => one.key(family) == other.key(family),
+    }
+}
+
+fn hash(nlri: &Nlri, family: Family) -> u64 {
     match nlri {
         Nlri::Prefix(prefix) => hash_prefix(prefix),
-        Nlri::Opaque(octets) => FxBuildHasher.hash_one(octets),
+        Nlri::Opaque(_) => FxBuildHasher.hash_one(nlri.key(family).octets()),
     }
 }
 
@@ -150,7 +166,7 @@ mod tests {
 
     /// How many of `count` neighbours fall into buckets of their own, by the bits that choose one and by the tag.
     fn spread(prefixes: impl Iterator<Item = Prefix>) -> (usize, usize) {
-        let hashes: Vec<u64> = prefixes.map(|p| hash(&Nlri::Prefix(p))).collect();
+        let hashes: Vec<u64> = prefixes.map(|p| hash_prefix(&p)).collect();
         let distinct =
             |part: &dyn Fn(u64) -> u64| hashes.iter().map(|h| part(*h)).collect::<BTreeSet<_>>().len();
         (distinct(&|h| h & 0xFFFF), distinct(&|h| h >> 57))

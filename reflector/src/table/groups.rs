@@ -150,7 +150,8 @@ impl Table {
         let export = self.path_out(at, prefix, source, attrs);
         let Outcome::Told(out) = export.to(&group.key, &self.config.local) else { return None };
         let is_cacheable = !group.key.export.depends_on_prefix();
-        let told = self.attrs.intern(&out);
+        let said = self.attrs.said(attrs).cloned();
+        let told = self.attrs.intern_said(&out, said.as_ref());
         if is_cacheable {
             self.attrs.hold(told);
             let group = self.groups.get_mut(&id)?;

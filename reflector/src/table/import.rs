@@ -17,7 +17,7 @@ use crate::ids::PeerId;
 use crate::policy::leak::{self, Leak};
 use crate::policy::{Facts, Marks, Naming, Stage, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
-use crate::rib::{AttrId, Candidate, Freshness};
+use crate::rib::{AttrId, Candidate, Freshness, said};
 use crate::time::Instant;
 
 /// Rank of what a BGP peer announces, before anything else counts.
@@ -72,7 +72,7 @@ impl Table {
                 PeerId::DIRECT => PREFERENCE_DIRECT,
                 _ => PREFERENCE_STATIC,
             };
-            return Ok((self.attrs.intern(attrs), preference));
+            return Ok((self.attrs.intern_said(attrs, said(&change.nlri, change.family)), preference));
         };
         let (edited, naming, marks) = match &p.config.import {
             PolicyChoice::Everything => (None, Naming::Blanket, Marks::default()),
@@ -103,11 +103,8 @@ impl Table {
         }
         let edited = finish(p, change.family, attrs, edited)?;
         let preference = marks.preference.and_then(|p| u16::try_from(p).ok()).unwrap_or(PREFERENCE_BGP);
-        let attrs = match edited {
-            Some(edited) => self.attrs.intern(&edited),
-            None => self.attrs.intern(attrs),
-        };
-        Ok((attrs, preference))
+        let attrs = edited.as_ref().unwrap_or(attrs);
+        Ok((self.attrs.intern_said(attrs, said(&change.nlri, change.family)), preference))
     }
 
     fn accept_path(

@@ -236,7 +236,8 @@ impl Table {
             path.freshness = Freshness::LongLived;
             let mut edit = attrs.get(path.attrs).edit();
             edit.add_community(Community::LLGR_STALE);
-            let marked = attrs.intern(&edit.build());
+            let said = attrs.said(path.attrs).cloned();
+            let marked = attrs.intern_said(&edit.build(), said.as_ref());
             attrs.release(core::mem::replace(&mut path.attrs, marked));
         }
     }
