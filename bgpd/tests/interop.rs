@@ -2,6 +2,7 @@
 //! both directions, inside an AS and between two, signed and unsigned, through resets and restarts, and as the reflector
 //! between any two of them. What counts is what the peer's own client shows.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -11,12 +12,13 @@ use lab::here;
 use lab::net::{Family, Node, Underlay};
 use lab::peers::Make;
 use lab::peers::ours::Bgpd;
-use lab::sandbox::isolated;
+use lab::sandbox::{Need, isolated};
 use lab::speaker::{Plan, Speaker};
 use lab::wait::{self, SOON};
 
 const ASN: u32 = 64512;
 const FOREIGN_ASN: u32 = 65001;
+const NFT: Need = Need { name: "nftables", programs: &["nft"], package: "nftables", needs_users: false };
 
 /// `bgpd` on the first of two nodes, `make` on the second; the peer is started first, so that ours dials.
 fn pair(make: Make, peer_asn: u32, password: Option<&str>) -> Result<Pair> {
@@ -164,6 +166,41 @@ fn reflector_between_gobgp_and_openbgpd() -> Result<()> {
 fn reflector_between_frr_and_gobgp() -> Result<()> {
     let makes = [Make::Frr, Make::GoBgp];
     isolated(here!(), &makes.map(Make::need), || reflected(makes))
+}
+
+/// TCP lives on while the path is dead to BFD: the session ends, and is back with the path.
+#[test]
+fn bird_and_bfd() -> Result<()> {
+    isolated(here!(), &[Make::Bird.need(), NFT], || {
+        let nodes = Underlay::new()?.nodes(&["ours", "peer"])?;
+        let plan = |here: usize, there: usize| {
+            let plan = Plan::new(&nodes[here], ASN).neighbors(&nodes[here], &nodes[there], ASN);
+            plan.each(|neighbor| neighbor.watched())
+        };
+        let _bird = Make::Bird.start(&nodes[1], plan(1, 0))?;
+        let ours = Bgpd::start(&nodes[0], plan(0, 1))?;
+        let address = |family| IpAddr::from(nodes[1].address(family));
+        let seen = |family, change: &str| format!("BFD addr={} change={change}", address(family));
+        for family in Family::BOTH {
+            ours.wait_established(address(family))?;
+            ours.daemon().wait_log(&seen(family, "Up"), SOON)?;
+        }
+        nodes[1].sh("nft add table inet cut\n\
+                     nft add chain inet cut in '{ type filter hook input priority 0; }'\n\
+                     nft add rule inet cut in udp dport 3784 drop")?;
+        for family in Family::BOTH {
+            ours.daemon().wait_log(&seen(family, "Failed"), SOON)?;
+            ours.daemon().wait_log(&format!("session ended peer=to_peer_{}", family.word()), SOON)?;
+        }
+        nodes[1].sh("nft delete table inet cut")?;
+        wait::until("BFD is up again", SOON, || {
+            for family in Family::BOTH {
+                ensure!(ours.daemon().log().matches(&seen(family, "Up")).count() > 1, "not for {family:?}");
+            }
+            Ok(())
+        })?;
+        Family::BOTH.into_iter().try_for_each(|family| ours.wait_established(address(family)))
+    })
 }
 
 /// Clients that nobody configured one by one: a listen range, and our own daemon as the clients too.

@@ -100,6 +100,8 @@ pub struct Neighbor {
     pub password: Option<String>,
     /// The proposed hold time.
     pub hold_secs: u16,
+    /// Whether BFD watches the path.
+    pub watched: bool,
 }
 
 impl Neighbor {
@@ -113,6 +115,7 @@ impl Neighbor {
             role: Role::Peer,
             password: None,
             hold_secs: 90,
+            watched: false,
         }
     }
 
@@ -124,6 +127,12 @@ impl Neighbor {
     /// With a TCP-MD5 key.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// With BFD.
+    pub fn watched(mut self) -> Self {
+        self.watched = true;
         self
     }
 

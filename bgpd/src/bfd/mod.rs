@@ -56,7 +56,8 @@ pub struct Bfd<I> {
     clock: Clock,
     inbox: mpsc::Sender<I>,
     directory: Directory,
-    receivers: BTreeMap<bool, JoinHandle<()>>,
+    /// By the address that they are bound to: any of either version of IP.
+    receivers: BTreeMap<IpAddr, JoinHandle<()>>,
     sessions: BTreeMap<IpAddr, Watched>,
     next_name: u32,
 }
@@ -99,10 +100,10 @@ impl<I: From<Event> + Send + 'static> Bfd<I> {
         let _on = self.runtime.enter();
         let any: IpAddr =
             if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        if self.receivers.get(&addr.is_ipv4()).is_none_or(JoinHandle::is_finished) {
+        if self.receivers.get(&any).is_none_or(JoinHandle::is_finished) {
             let socket = driver::receiving(any, PORT)?;
             let task = self.runtime.spawn(driver::receive(socket, self.directory.clone()));
-            self.receivers.insert(addr.is_ipv4(), task);
+            self.receivers.insert(any, task);
         }
         let socket = driver::sending(local.unwrap_or(any), addr)?;
         self.next_name = self.next_name.wrapping_add(1).max(1);

@@ -89,7 +89,7 @@ impl Speaker for Bird {
 
 fn render(plan: &Plan) -> Result<String> {
     let mut text = format!(
-        "log stderr all;\nrouter id {};\nprotocol device {{}}\n\
+        "log stderr all;\nrouter id {};\nprotocol device {{}}\nprotocol bfd {{}}\n\
          protocol direct {{ ipv4; ipv6; interface \"eth0\"; }}\n",
         plan.router_id
     );
@@ -122,6 +122,10 @@ fn session(text: &mut String, asn: u32, neighbor: &Neighbor, reflects: bool) -> 
     writeln!(text, "  hold time {hold_secs};")?;
     if let Some(password) = &neighbor.password {
         writeln!(text, "  password \"{password}\";")?;
+    }
+    if neighbor.watched {
+        // One hop: inside an AS BIRD takes several for granted (RFC 5883).
+        writeln!(text, "  direct; bfd on;")?;
     }
     if neighbor.role == Role::Client {
         writeln!(text, "  rr client;")?;

@@ -187,6 +187,9 @@ fn render(plan: &Plan) -> Result<String> {
         let family = neighbor.family().word();
         write!(text, "- {{ name: {name}, address: \"{address}\", asn: {asn}, localAddress: \"{local}\"")?;
         write!(text, ", families: [{family}], holdTime: {hold_secs}s, connectRetry: 1s")?;
+        if neighbor.watched {
+            write!(text, ", bfd: {{ interval: 100ms }}")?;
+        }
         if let Some(password) = &neighbor.password {
             let file = write_secret(name, password)?;
             write!(text, ", password: {{ file: {} }}", file.display())?;
