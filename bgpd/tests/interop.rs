@@ -2,7 +2,6 @@
 //! both directions, inside an AS and between two, signed and unsigned, through resets and restarts, and as the reflector
 //! between any two of them. What counts is what the peer's own client shows.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -179,7 +178,7 @@ fn bird_and_bfd() -> Result<()> {
         };
         let _bird = Make::Bird.start(&nodes[1], plan(1, 0))?;
         let ours = Bgpd::start(&nodes[0], plan(0, 1))?;
-        let address = |family| IpAddr::from(nodes[1].address(family));
+        let address = |family| nodes[1].address(family);
         let seen = |family, change: &str| format!("BFD addr={} change={change}", address(family));
         for family in Family::BOTH {
             ours.wait_established(address(family))?;
