@@ -237,7 +237,7 @@ impl Capability {
     }
 
     /// Reads capabilities one behind the other. `None` if one runs past the end.
-    pub fn decode_all(octets: &[u8]) -> Option<Vec<Capability>> {
+    pub(crate) fn decode_all(octets: &[u8]) -> Option<Vec<Capability>> {
         let mut capabilities = Vec::new();
         Capability::decode_into(octets, &mut capabilities).map(|()| capabilities)
     }

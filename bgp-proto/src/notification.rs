@@ -10,7 +10,7 @@ use crate::reader::plain::{Parsed, Parser, be_u8, be_u16, be_u32, whole};
 use crate::writer::Frame;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// What the data of a NOTIFICATION say, by code and subcode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,14 +184,36 @@ impl fmt::Display for Notification {
             Detail::MaxPrefixes(family, limit) => write!(f, " ({limit} of {family})"),
             Detail::Capabilities(capabilities) => {
                 f.write_str(" (")?;
-                for (i, capability) in capabilities.iter().enumerate() {
+                // A message holds thousands of them, and a line of a log should not.
+                let mut cut = Cut { out: f, left: CAPABILITIES_SHOWN };
+                let is_whole = capabilities.iter().enumerate().all(|(i, capability)| {
                     let comma = if i > 0 { ", " } else { "" };
-                    write!(f, "{comma}{capability:?}")?;
-                }
-                f.write_str(")")
+                    write!(cut, "{comma}{capability:?}").is_ok()
+                });
+                f.write_str(if is_whole { ")" } else { "...)" })
             }
             Detail::None | Detail::Message(_) | Detail::Octets(_) => Ok(()),
         }
+    }
+}
+
+/// Octets of text about capabilities, as many as a shutdown communication may have.
+const CAPABILITIES_SHOWN: usize = 255;
+
+/// Writes as much as there is room for, then fails.
+struct Cut<'a, 'f> {
+    out: &'a mut fmt::Formatter<'f>,
+    left: usize,
+}
+
+impl Write for Cut<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+        let end = ends.take_while(|end| *end <= self.left).last().unwrap_or(0);
+        let (shown, cut) = text.split_at_checked(end).unwrap_or(("", text));
+        self.left -= end;
+        self.out.write_str(shown)?;
+        if cut.is_empty() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -236,6 +258,16 @@ mod tests {
         assert_eq!(lying.communication(), None);
         let dirty = Notification::with_data(ErrorCode::CEASE_SHUTDOWN, &[4, 0xFF, b'\n', b'a', 0xC3]);
         assert_eq!(dirty.to_string(), "Cease/Administrative Shutdown \"\u{FFFD}\u{FFFD}a\u{FFFD}\"");
+    }
+
+    #[test]
+    fn a_flood_of_capabilities_is_cut() {
+        let text = |data: &[u8]| Notification::with_data(ErrorCode::OPEN_CAPABILITY, data).to_string();
+        let prefix = "OPEN Message Error/Unsupported Capability (".len();
+        let many = text(&[2, 0].repeat(2000));
+        assert!(many.ends_with("...)") && many.len() == prefix + 255 + 4, "{many}");
+        let long = text(&[&[99, 255][..], &[0xFF; 255]].concat());
+        assert!(long.ends_with("...)") && long.len() == prefix + 255 + 4, "{long}");
     }
 
     #[test]
