@@ -21,7 +21,7 @@ pub struct Tlv<'a> {
 pub(crate) enum TlvForm {
     /// Type of one octet, length of two: prefix SID (RFC 8669 section 3).
     OneTwo,
-    /// Type of two octets, length of two: tunnels (RFC 9012 section 2), link-state (RFC 9552 section 5.1).
+    /// Type of two octets, length of two: tunnels (RFC 9012 section 2).
     TwoTwo,
     /// Type of one octet; length of one if the type is below 128, else of two: what a tunnel consists of (RFC 9012 section 2).
     SubTlv,

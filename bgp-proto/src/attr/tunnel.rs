@@ -200,9 +200,11 @@ impl<'a> Tunnel<'a> {
         self.sub_tlvs().value(u16::from(kind))
     }
 
-    /// Where it ends. `None` without that sub-TLV, which every tunnel must have but one without further parameters may lack.
+    /// Where it ends. `None` unless it says so exactly once: then the whole tunnel is to be ignored (RFC 9012 section 13).
     pub fn egress(&self) -> Option<Egress> {
-        let mut cursor = Cursor::new(self.value(sub::EGRESS)?);
+        let mut all = self.sub_tlvs().filter(|tlv| tlv.kind == u16::from(sub::EGRESS));
+        let (Some(one), None) = (all.next(), all.next()) else { return None };
+        let mut cursor = Cursor::new(one.value);
         let (_reserved, family) = (cursor.u32()?, cursor.u16()?);
         let egress = match family {
             0 => Egress::NextHop,
@@ -370,5 +372,9 @@ mod tests {
         assert_eq!(Tunnels::new(&lying).next().and_then(|tunnel| tunnel.egress()), None);
         let family = [0, 8, 0, 12, 6, 10, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4];
         assert_eq!(Tunnels::new(&family).next().and_then(|tunnel| tunnel.egress()), None);
+        let twice = [0, 8, 0, 16, 6, 6, 0, 0, 0, 0, 0, 0, 6, 6, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Tunnels::new(&twice).next().and_then(|tunnel| tunnel.egress()), None);
+        let once = [0, 8, 0, 8, 6, 6, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Tunnels::new(&once).next().and_then(|tunnel| tunnel.egress()), Some(Egress::NextHop));
     }
 }
