@@ -4,8 +4,9 @@
 use bgp_proto::attr::{AsPath, Community, ExtCommunity, Ipv6ExtCommunity, LargeCommunity, List};
 use bgp_proto::context::{AsSets, Features};
 use bgp_proto::{
-    AsnWidth, AttrBlock, AttrSet, Family, FamilySet, Frame, HEADER_OCTETS, Message, MessageMax, Nlri, PathId,
-    PeerKind, Reset, Update, Verdict, WireContext, encode_keepalive, encode_withdrawals,
+    AsnWidth, AttrBlock, AttrSet, Family, FamilySet, Frame, HEADER_OCTETS, Message, MessageMax, Nlri,
+    NlriIter, PathId, PeerKind, Reset, Skim, Update, Verdict, WireContext, encode_keepalive,
+    encode_withdrawals,
 };
 use bytes::BytesMut;
 use std::fmt::{Debug, Display};
@@ -76,6 +77,22 @@ pub fn differential(data: &[u8]) {
     // No session delivers a longer one.
     let body = body.get(..ctx.message_max.octets() - HEADER_OCTETS).unwrap_or(body);
     assert_eq!(naive::viewed(body, &ctx), naive::read(body, &ctx));
+    let Ok(update) = Update::decode(body, &ctx) else { return };
+    if update.verdict() == Verdict::Sound {
+        skims_the_same(&update, Skim::new(body, &ctx));
+    }
+}
+
+/// Of an UPDATE with which nothing is wrong, skimming finds the same NLRI as judging.
+fn skims_the_same(update: &Update<'_>, skim: Option<Skim<'_>>) {
+    let all = |parts: &mut dyn Iterator<Item = (Family, NlriIter<'_>)>| -> Named {
+        parts.flat_map(|(family, nlri)| nlri.map(move |(id, nlri)| (family, id, nlri.to_owned()))).collect()
+    };
+    let skim = skim.expect("a sound UPDATE");
+    let reach = all(&mut update.reach().map(|part| (part.family, part.nlri)));
+    assert_eq!(all(&mut skim.reach()), reach, "announced");
+    let unreach = all(&mut update.unreach().map(|part| (part.family, part.nlri)));
+    assert_eq!(all(&mut skim.unreach()), unreach, "withdrawn");
 }
 
 /// One attribute, flags and code first: first, between and last among sound ones it means the same (RFC 7606 section 3 (h)).
@@ -141,6 +158,9 @@ fn read_all(update: &Update<'_>) {
         unreach.nlri.prefixes().for_each(|(_, prefix)| reads_back(prefix));
     }
     for reach in update.reach() {
+        for (_, nlri) in reach.nlri.clone() {
+            assert_eq!(nlri.key(reach.family), nlri.to_owned().key(reach.family), "{nlri:?}");
+        }
         reach.nlri.prefixes().for_each(|(_, prefix)| reads_back(prefix));
         let set = update.attr_set(reach.next_hop);
         drop(format!("{set:?}"));

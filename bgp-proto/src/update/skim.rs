@@ -45,10 +45,12 @@ impl<'a> Skim<'a> {
         let mut attrs = RawAttrs::new(attrs);
         for attr in attrs.by_ref() {
             match attr.code {
-                AttrCode::MP_REACH_NLRI => {
-                    let (family, _, nlri) = mp::reach(attr.value)?;
-                    skim.mp_reach = of_family(family, nlri, ctx);
-                }
+                AttrCode::MP_REACH_NLRI => match mp::reach(attr.value) {
+                    Some((family, _, nlri)) => skim.mp_reach = of_family(family, nlri, ctx),
+                    // Of a family that was not negotiated nobody reads more than the family.
+                    None if matches!(mp::judge_reach(attr.value, ctx), mp::MpVerdict::Unread) => {}
+                    None => return None,
+                },
                 AttrCode::MP_UNREACH_NLRI => {
                     let (family, nlri) = mp::unreach(attr.value)?;
                     skim.mp_unreach = of_family(family, nlri, ctx);
