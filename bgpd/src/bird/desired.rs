@@ -23,7 +23,7 @@ use reflector::session::{FirstAs, NotificationRestart};
 use super::lang::{self, Bgp, Debug, FilterChoice, Hops, Kind, NextHopChoice, Protocol, StaticTarget};
 use crate::config::desired::{
     AddPaths, ConnectRole, Desired, Excess, Farewell, Format, Kernel, Learn, Level, Listen, Log,
-    LongLivedUnaware, NextHop, Origination, Passage, Paths, Peer, PeerKind, PrefixLimit, Remote, Restart,
+    LongLivedRule, NextHop, Origination, Passage, Paths, Peer, PeerKind, PrefixLimit, Remote, Restart,
     Secret, Timers,
 };
 use crate::config::tunnel::Overlay;
@@ -304,7 +304,7 @@ fn peer(protocol: &Protocol, bgp: &Bgp, version: Version) -> Option<Peer> {
         graceful_restart: bgp.graceful_restart.then(|| secs(bgp.restart_secs)),
         notification_restart: NotificationRestart::Off,
         long_lived: None,
-        long_lived_unaware: LongLivedUnaware::Withheld,
+        long_lived_unaware: LongLivedRule::Withheld,
         next_hop: match bgp.next_hop {
             NextHopChoice::Auto => NextHop::Auto,
             NextHopChoice::Own => NextHop::Own,

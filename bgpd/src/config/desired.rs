@@ -23,6 +23,7 @@ use super::tunnel::Overlay;
 
 use crate::bfd::Pace;
 
+pub use reflector::group::LongLivedRule;
 pub use reflector::table::{Excess, PrefixLimit};
 
 pub use super::schema::{AddPaths, Format, Level, NextHop};
@@ -150,7 +151,7 @@ pub struct Peer {
     /// How long stale routes may be kept (RFC 9494); `None`: no long-lived graceful restart.
     pub long_lived: Option<Duration>,
     /// What it is told of long-lived stale routes if it does not know them.
-    pub long_lived_unaware: LongLivedUnaware,
+    pub long_lived_unaware: LongLivedRule,
     /// Which next hop it is told.
     pub next_hop: NextHop,
     /// What it sends passes here.
@@ -208,15 +209,6 @@ pub struct Paths {
     pub own_as_max: u8,
     /// Whether AS sets are taken.
     pub as_sets: AsSets,
-}
-
-/// What a peer without RFC 9494 is told of long-lived stale routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LongLivedUnaware {
-    /// Nothing (section 4.3).
-    Withheld,
-    /// An internal peer: the route, with NO_EXPORT and LOCAL_PREF 0 (section 4.6).
-    Depreferred,
 }
 
 /// What a peer is to us.

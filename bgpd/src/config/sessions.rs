@@ -8,7 +8,7 @@ use std::time::Duration;
 use bgp_proto::{AsSets, FamilySet, MessageMax};
 use reflector::session::{FirstAs, NotificationRestart, RoleRule, Strictness};
 
-use super::desired::{Excess, Farewell, LongLivedUnaware, Paths, PeerKind, PrefixLimit, Restart, Timers};
+use super::desired::{Excess, Farewell, LongLivedRule, Paths, PeerKind, PrefixLimit, Restart, Timers};
 use super::problem::{Path, Report};
 use super::schema::{Config, Peer, PrefixesAction, defaults};
 use super::text::{Millis, RoleWord, Seconds, SecondsOrOff, Text};
@@ -292,7 +292,7 @@ pub(super) fn long_lived_unaware(
     kind: PeerKind,
     at: Path<'_>,
     report: &mut Report,
-) -> LongLivedUnaware {
+) -> LongLivedRule {
     match written.long_lived_partial_deployment {
         Some(true) => {
             if kind == PeerKind::External {
@@ -301,9 +301,9 @@ pub(super) fn long_lived_unaware(
                     "only an internal peer may be sent stale routes that it does not know as such (RFC 9494)",
                 );
             }
-            LongLivedUnaware::Depreferred
+            LongLivedRule::Depreferred
         }
-        Some(false) | None => LongLivedUnaware::Withheld,
+        Some(false) | None => LongLivedRule::Withheld,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bgp_proto::{FamilySet, Prefix};
 use reflector::events::Reachability;
-use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
+use reflector::group::{Local, NextHopRule, PolicyChoice};
 use reflector::ids::{EntryId, PeerId};
 use reflector::policy::{self, Condition, Edit, NextHopEdit};
 use reflector::reflection;
@@ -16,7 +16,7 @@ use reflector::table::{self, Origination, OwnRoute, PeerConfig};
 use reflector::time::Duration;
 
 use crate::config::desired::{
-    self, AddPaths, ConnectRole, Desired, Kernel, LongLivedUnaware, Passage, Peer, PeerKind, Remote, Timers,
+    self, AddPaths, ConnectRole, Desired, Kernel, Passage, Peer, PeerKind, Remote, Timers,
 };
 use crate::fib::{FibConfig, Way};
 use crate::net::PeerSpec;
@@ -86,10 +86,7 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
         prefix_limit: peer.max_prefixes,
         local_asn: peer.local_asn,
         role: peer.role.map(|rule| rule.role),
-        long_lived_unaware: match peer.long_lived_unaware {
-            LongLivedUnaware::Withheld => LongLivedRule::Withheld,
-            LongLivedUnaware::Depreferred => LongLivedRule::Depreferred,
-        },
+        long_lived_unaware: peer.long_lived_unaware,
         own_as_max: peer.paths.own_as_max,
         paths_max: if sends(peer.add_paths) { usize::from(peer.add_paths_max) } else { 1 },
         stale_path_time: peer.timers.stale_path,
