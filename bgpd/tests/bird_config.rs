@@ -84,6 +84,58 @@ fn what_is_wrong_is_said_in_bird_s_words_with_its_place() {
     }
 }
 
+#[test]
+fn what_would_grow_without_end_is_refused() {
+    let filter = |condition: &str| format!("filter f {{ if {condition} then accept; }}");
+    let calling = |count: usize, call: &str| {
+        let functions = (1..=count)
+            .map(|n| format!("function f{n}() {{ {} }}\n", call.replace('N', &(n - 1).to_string())));
+        format!("function f0() {{ reject; }}\n{}", functions.collect::<String>())
+    };
+    let cases = [
+        (filter(&["true"; 300].join(" || ")), "Expression too long"),
+        (filter(&format!("1{} = 2", " + 1".repeat(300))), "Expression too long"),
+        (filter(&format!("net{} = 2", ".len".repeat(300))), "Expression too long"),
+        (filter(&format!("{}true{}", "(".repeat(100), ")".repeat(100))), "Nested too deeply"),
+        (filter(&format!("{}true", "!".repeat(100))), "Nested too deeply"),
+        (format!("filter f {}{}", "{".repeat(100), "}".repeat(100)), "Nested too deeply"),
+        (calling(17, "fN();"), "Nested too deeply"),
+        (calling(16, "fN(); fN(); fN();"), "Filter too long"),
+    ];
+    for (file, said) in cases {
+        let error = text(&file).expect_err(&file);
+        assert!(error.ends_with(said), "{error}");
+    }
+}
+
+#[test]
+fn all_files_together_are_bounded() {
+    let read = |path: &Path| match path.to_str() {
+        Some("/etc/bird.cfg") => Ok("include \"large.cfg\";".to_owned()),
+        _ => Ok(" ".repeat(lang::OCTETS_MAX)),
+    };
+    let error = lang::parse(Path::new("/etc/bird.cfg"), Version::V4, &read).expect_err("too large");
+    assert_eq!(error.to_string(), "/etc/bird.cfg:1:9 Configuration too large");
+}
+
+/// The longest expression in the deepest function, in a thread with the stack that the core's has.
+#[test]
+fn what_is_not_refused_is_evaluated_on_a_usual_stack() {
+    let longest = ["true"; 256].join(" && ");
+    let nested = |inner: &str| format!("{}{inner}{}", "if true then { ".repeat(30), "}".repeat(30));
+    let mut file = format!("router id 10.0.0.1;\nfunction f0() {{ {} }}\n", nested("f();"))
+        .replace("f();", &format!("if {longest} then accept;"));
+    for n in 1..16 {
+        file += &format!("function f{n}() {{ {} }}\n", nested(&format!("f{}();", n - 1)));
+    }
+    file += &format!("filter f {{ {} }}\nprotocol kernel {{ export filter f; }}\n", nested("f15();"));
+    let accepted = std::thread::spawn(move || {
+        let config = text(&file).expect("a configuration at its limits");
+        judge(filter(&config.protocols[0].channel.export), Stage::ToKernel, &ROUTE).is_some()
+    });
+    assert!(accepted.join().expect("no overflow"));
+}
+
 /// A session's filters, as Calico writes them, and one filter for the kernel.
 const SESSION: &str = "router id 10.0.0.1;
 function calico_aggr (bool same) {

@@ -9,9 +9,6 @@ use super::desired::{Face, desired};
 use super::lang;
 use crate::config::Desired;
 
-/// A configuration of 5,000 peers takes 5 MB.
-const FILE_OCTETS_MAX: u64 = 64 * 1024 * 1024;
-
 /// Reads the configuration. An error is one line, `FILE:LINE:COLUMN text` where it has a place.
 pub(super) fn load(file: &Path, version: Version, socket: &Path) -> Result<(Desired, Face), String> {
     let config = lang::parse(file, version, &read).map_err(|error| error.to_string())?;
@@ -20,8 +17,8 @@ pub(super) fn load(file: &Path, version: Version, socket: &Path) -> Result<(Desi
 
 fn read(path: &Path) -> io::Result<String> {
     let mut octets = Vec::new();
-    std::fs::File::open(path)?.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > FILE_OCTETS_MAX {
+    std::fs::File::open(path)?.take(lang::OCTETS_MAX as u64 + 1).read_to_end(&mut octets)?;
+    if octets.len() > lang::OCTETS_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "File too large"));
     }
     String::from_utf8(octets).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "Not a text"))

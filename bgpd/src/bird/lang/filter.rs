@@ -13,7 +13,7 @@ use reflector::policy::program::{
 use reflector::policy::{Policy, PrefixRange};
 
 use super::lex::Token;
-use super::parse::{Parsed, Parser};
+use super::parse::{Extent, Parsed, Parser};
 
 /// Attributes by name.
 const ATTRIBUTES: [(&str, Attribute); 16] = [
@@ -62,13 +62,15 @@ impl Parser<'_> {
         if self.token != Token::Mark("{") {
             return self.syntax();
         }
+        self.extent = Extent::default();
         let body = self.block()?;
         Ok(self.share(Policy::from_program(name, Program { body })))
     }
 
     /// `where …` as a filter.
     pub(super) fn where_filter(&mut self) -> Parsed<Arc<Policy>> {
-        let condition = self.term()?;
+        self.extent = Extent::default();
+        let condition = self.expression()?;
         let body = vec![Statement::If {
             condition,
             then: vec![Statement::Accept],
@@ -90,6 +92,7 @@ impl Parser<'_> {
     }
 
     fn filter_statement(&mut self, into: &mut Vec<Statement>) -> Parsed<()> {
+        self.step()?;
         if self.token == Token::Mark("{") {
             into.extend(self.block()?);
             return Ok(());
@@ -122,7 +125,7 @@ impl Parser<'_> {
 
     fn if_statement(&mut self) -> Parsed<Statement> {
         self.deeper()?;
-        let condition = self.term()?;
+        let condition = self.expression()?;
         self.keyword("then")?;
         let mut then = Vec::new();
         self.filter_statement(&mut then)?;
@@ -141,13 +144,17 @@ impl Parser<'_> {
             if !arguments.is_empty() {
                 self.mark(",")?;
             }
-            arguments.push(self.term()?);
+            arguments.push(self.expression()?);
         }
         let Some(known) = self.names.functions.get(name) else {
             return self.refuse("You can't call something which is not a function. Really.");
         };
         match known.parameters.cmp(&arguments.len()) {
-            std::cmp::Ordering::Equal => Ok(Statement::Call(known.function.clone(), arguments)),
+            std::cmp::Ordering::Equal => {
+                let (function, extent) = (known.function.clone(), known.extent);
+                self.called(extent)?;
+                Ok(Statement::Call(function, arguments))
+            }
             std::cmp::Ordering::Less => self.refuse("Too many arguments."),
             std::cmp::Ordering::Greater => self.refuse("Too few arguments."),
         }
@@ -163,7 +170,7 @@ impl Parser<'_> {
                 Attribute::Gateway | Attribute::KernelSource => {
                     return self.unsupported("assignment to this attribute");
                 }
-                _ => return Ok(Statement::Set(attribute, self.term()?)),
+                _ => return Ok(Statement::Set(attribute, self.expression()?)),
             }
         }
         self.mark(".")?;
@@ -172,7 +179,7 @@ impl Parser<'_> {
             return Ok(Statement::Unset(attribute));
         }
         self.mark("(")?;
-        let argument = self.term()?;
+        let argument = self.expression()?;
         self.mark(")")?;
         match (method.as_str(), attribute) {
             ("prepend", Attribute::Path) => Ok(Statement::Prepend(argument)),
@@ -206,6 +213,7 @@ impl Parser<'_> {
                 Token::Mark("||") => Operator::Or,
                 _ => break,
             };
+            self.operator()?;
             self.bump()?;
             left = binary(operator, left, self.comparison()?);
         }
@@ -226,6 +234,7 @@ impl Parser<'_> {
             Token::Mark("!~") => Operator::Differs,
             _ => return Ok(left),
         };
+        self.operator()?;
         self.bump()?;
         Ok(binary(operator, left, self.sum()?))
     }
@@ -238,6 +247,7 @@ impl Parser<'_> {
                 Token::Mark("-") => Operator::Subtract,
                 _ => return Ok(left),
             };
+            self.operator()?;
             self.bump()?;
             left = binary(operator, left, self.product()?);
         }
@@ -251,6 +261,7 @@ impl Parser<'_> {
                 Token::Mark("/") => Operator::Divide,
                 _ => return Ok(left),
             };
+            self.operator()?;
             self.bump()?;
             left = binary(operator, left, self.unary()?);
         }
@@ -265,6 +276,7 @@ impl Parser<'_> {
         }
         let mut value = self.primary()?;
         while self.token == Token::Mark(".") {
+            self.operator()?;
             self.bump()?;
             match self.word()?.as_str() {
                 "len" => value = Expression::Length(Box::new(value)),

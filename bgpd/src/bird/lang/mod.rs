@@ -15,7 +15,8 @@ mod parse;
 mod tree;
 
 pub use lex::Place;
-pub use parse::{ParseError, parse};
+pub(super) use parse::plain;
+pub use parse::{OCTETS_MAX, ParseError, parse};
 pub use tree::{
     Bgp, Channel, Config, Debug, Direct, FilterChoice, Hops, Kernel, Kind, NextHopChoice, Protocol,
     StaticRoute, StaticTarget,

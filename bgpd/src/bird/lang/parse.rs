@@ -1,7 +1,7 @@
 //! The parser: files into tokens, tokens into protocols.
 //!
 //! One token is looked at ahead. Includes are files on a stack; a name of one is relative to the directory of the file that names it. Everything
-//! is bounded: the size of a file by whoever reads it, the depth of includes, blocks and expressions here.
+//! is bounded: octets, the depth of includes, blocks, expressions and calls, and the steps of a filter, which calls could multiply.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bgp_proto::{Prefix, Version};
 use reflector::policy::Policy;
-use reflector::policy::program::{Function, Value};
+use reflector::policy::program::{Expression, Function, Value};
 
 use super::lex::{Lexer, Malformed, Place, Token};
 use super::tree::{Config, FilterChoice, Kind, Protocol};
@@ -21,6 +21,14 @@ use super::tree::{Config, FilterChoice, Kind, Protocol};
 const INCLUDES_MAX: usize = 8;
 /// Blocks and expressions within each other, at most.
 pub(super) const DEPTH_MAX: usize = 64;
+/// Operators in one expression, at most: each is one more level for whoever walks it.
+const OPERATORS_MAX: usize = 256;
+/// Functions that call each other, at most.
+const CALLS_MAX: usize = 16;
+/// Statements and operators that a route can meet in one filter, at most, with those of the functions that it calls: some milliseconds.
+const STEPS_MAX: usize = 100_000;
+/// Octets of a configuration, at most, every file counted as often as it is included. One of 5,000 peers has 5 MB.
+pub const OCTETS_MAX: usize = 64 * 1024 * 1024;
 /// Filters that a new one is compared with, so that a thousand sessions share one.
 const SHARED_MAX: usize = 32;
 
@@ -62,6 +70,7 @@ pub fn parse(
     let mut parser = Parser {
         version,
         read,
+        octets: text.len(),
         files: vec![Open { path: file.to_owned(), lexer: Lexer::new(text) }],
         token: Token::End,
         place: Place { line: 1, column: 1 },
@@ -70,6 +79,7 @@ pub fn parse(
         names: Names::default(),
         shared: Vec::new(),
         depth: 0,
+        extent: Extent::default(),
     };
     let parsed = parser.bump().and_then(|_| parser.file());
     match parsed {
@@ -82,7 +92,7 @@ pub fn parse(
 }
 
 /// An error without its number: "No such file or directory".
-pub(super) fn plain(error: &io::Error) -> String {
+pub(in crate::bird) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
@@ -114,6 +124,18 @@ struct Open {
 pub(super) struct Known {
     pub(super) function: Arc<Function>,
     pub(super) parameters: usize,
+    pub(super) extent: Extent,
+}
+
+/// How much a filter or function has to do at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extent {
+    /// Statements and operators.
+    steps: usize,
+    /// Functions that call each other.
+    calls: usize,
+    /// Operators of the expression that is being read.
+    operators: usize,
 }
 
 /// What has been defined so far.
@@ -123,6 +145,8 @@ pub(super) struct Names {
     pub(super) filters: BTreeMap<String, Arc<Policy>>,
     pub(super) constants: BTreeMap<String, Value>,
     templates: BTreeMap<String, Protocol>,
+    /// Protocols, by their places in the configuration.
+    protocols: BTreeMap<String, usize>,
     /// Parameters of the function that is being read.
     pub(super) parameters: Vec<String>,
 }
@@ -130,6 +154,8 @@ pub(super) struct Names {
 pub(super) struct Parser<'a> {
     pub(super) version: Version,
     read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Octets read.
+    octets: usize,
     files: Vec<Open>,
     /// The token ahead.
     pub(super) token: Token,
@@ -141,6 +167,8 @@ pub(super) struct Parser<'a> {
     pub(super) names: Names,
     shared: Vec<Arc<Policy>>,
     pub(super) depth: usize,
+    /// Of the filter or function that is being read.
+    pub(super) extent: Extent,
 }
 
 impl Parser<'_> {
@@ -187,6 +215,7 @@ impl Parser<'_> {
             }
             "protocol" => {
                 let protocol = self.protocol(Standing::Instance)?;
+                self.names.protocols.insert(protocol.name.clone(), self.config.protocols.len());
                 self.config.protocols.push(protocol);
                 Ok(())
             }
@@ -212,6 +241,10 @@ impl Parser<'_> {
             place,
             message: format!("Unable to open included file {}: {}", path.display(), plain(&error)),
         })?;
+        self.octets = self.octets.saturating_add(text.len());
+        if self.octets > OCTETS_MAX {
+            return Err(Fault { place, message: "Configuration too large".to_owned() });
+        }
         // The semicolon behind the name belongs to this file.
         self.bump()?;
         if self.token != Token::Mark(";") {
@@ -274,10 +307,11 @@ impl Parser<'_> {
             return self.refuse("a function of more than 8 parameters is not supported");
         }
         self.names.parameters = parameters;
+        self.extent = Extent::default();
         let body = self.block()?;
         self.names.parameters.clear();
         let function = Arc::new(Function { name: name.clone(), body });
-        self.names.functions.insert(name, Known { function, parameters: count });
+        self.names.functions.insert(name, Known { function, parameters: count, extent: self.extent });
         Ok(())
     }
 
@@ -314,7 +348,7 @@ impl Parser<'_> {
         }
         protocol.place = place;
         protocol.name = name.unwrap_or_else(|| self.numbered(&protocol.kind));
-        if self.is_taken(&protocol.name) {
+        if self.names.contains(&protocol.name) {
             return self.refuse("Symbol already defined");
         }
         self.mark("{")?;
@@ -333,7 +367,7 @@ impl Parser<'_> {
     /// A protocol's start with what its template says.
     fn inherited(&mut self, protocol: Protocol) -> Parsed<Protocol> {
         let from = self.name()?;
-        let of_protocol = || self.config.protocols.iter().find(|p| p.name == from);
+        let of_protocol = || self.names.protocols.get(&from).and_then(|at| self.config.protocols.get(*at));
         let Some(template) = self.names.templates.get(&from).or_else(of_protocol) else {
             return self.refuse("Template or protocol name expected");
         };
@@ -341,10 +375,6 @@ impl Parser<'_> {
             return self.refuse("Protocol template not found");
         }
         Ok(template.clone())
-    }
-
-    fn is_taken(&self, name: &str) -> bool {
-        self.names.contains(name, &self.config)
     }
 
     fn numbered(&self, kind: &Kind) -> String {
@@ -415,11 +445,11 @@ enum Standing {
 }
 
 impl Names {
-    fn contains(&self, name: &str, config: &Config) -> bool {
+    fn contains(&self, name: &str) -> bool {
         self.functions.contains_key(name)
             || self.filters.contains_key(name)
             || self.templates.contains_key(name)
-            || config.protocols.iter().any(|p| p.name == name)
+            || self.protocols.contains_key(name)
     }
 }
 
@@ -562,6 +592,38 @@ impl Parser<'_> {
             _ => return self.syntax(),
         };
         self.bump().map(|_| value)
+    }
+
+    /// One statement more.
+    pub(super) fn step(&mut self) -> Parsed<()> {
+        self.steps(1)
+    }
+
+    fn steps(&mut self, more: usize) -> Parsed<()> {
+        self.extent.steps = self.extent.steps.saturating_add(more);
+        if self.extent.steps > STEPS_MAX { self.refuse("Filter too long") } else { Ok(()) }
+    }
+
+    /// One operator more in the expression.
+    pub(super) fn operator(&mut self) -> Parsed<()> {
+        self.extent.operators += 1;
+        if self.extent.operators > OPERATORS_MAX { self.refuse("Expression too long") } else { self.step() }
+    }
+
+    /// Another expression begins.
+    pub(super) fn expression(&mut self) -> Parsed<Expression> {
+        self.extent.operators = 0;
+        self.term()
+    }
+
+    /// Whatever a function does is done here too.
+    pub(super) fn called(&mut self, function: Extent) -> Parsed<()> {
+        self.extent.calls = self.extent.calls.max(function.calls + 1);
+        if self.extent.calls > CALLS_MAX {
+            self.refuse("Nested too deeply")
+        } else {
+            self.steps(function.steps)
+        }
     }
 
     pub(super) fn deeper(&mut self) -> Parsed<()> {
