@@ -13,6 +13,7 @@ use bgp_proto::Version;
 
 use super::cli::default_socket;
 use super::command::expand;
+use super::lang::plain;
 
 /// How long a daemon may take for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,8 +79,7 @@ fn client(
 ) -> io::Result<()> {
     let options = options(version, arguments)?;
     let socket = UnixStream::connect(&options.socket).map_err(|error| {
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+        let text = plain(&error);
         let path = options.socket.display();
         io::Error::new(error.kind(), format!("Unable to connect to server control socket ({path}): {text}"))
     })?;

@@ -8,6 +8,7 @@
 //! **The end.** SIGTERM says Cease to every neighbour and leaves the kernel's routes, as `persist` has it; SIGKILL leaves all as it is,
 //! and neighbours keep what they know of us (RFC 4724).
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::desired::{Face, Shown};
+use super::lang;
 use super::server::{BindError, Server, Sources, Wish};
 use super::source;
 use super::watch::Directory;
@@ -200,10 +202,11 @@ impl Reloader<'_> {
 
     async fn configure(&mut self, check: bool, file: Option<PathBuf>) -> Option<String> {
         let config = file.unwrap_or_else(|| self.start.config.clone());
-        if let Err(error) = std::fs::metadata(&config) {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            return Some(format!("{}: {text}", config.display()));
+        match std::fs::metadata(&config) {
+            Ok(what) if what.is_file() => {}
+            // A pipe would be waited for.
+            Ok(_) => return Some(format!("{}: Not a regular file", config.display())),
+            Err(error) => return Some(format!("{}: {}", config.display(), lang::plain(&error))),
         }
         if check {
             return source::load(&config, self.start.version, &self.start.socket).err();
@@ -224,8 +227,11 @@ impl Reloader<'_> {
                 None
             }
             Err(error) => {
-                self.due = Some(Instant::now() + self.retry);
-                self.retry = (self.retry * 2).min(RETRY_MAX);
+                // Another file was asked for once, by a client that hears the answer.
+                if config == self.start.config {
+                    self.due = Some(Instant::now() + self.retry);
+                    self.retry = (self.retry * 2).min(RETRY_MAX);
+                }
                 drop(self.inbox.send(Input::Reload(Box::new(Err(error.clone())))).await);
                 Some(error)
             }
@@ -236,8 +242,9 @@ impl Reloader<'_> {
     fn in_order(&self, face: Face) -> Face {
         let before = self.faces.borrow().clone();
         let Face { protocols, warnings } = face;
-        let place =
-            |shown: &Shown| before.protocols.iter().position(|p| p.name == shown.name).unwrap_or(usize::MAX);
+        let places: BTreeMap<&str, usize> =
+            before.protocols.iter().enumerate().map(|(at, p)| (p.name.as_str(), at)).collect();
+        let place = |shown: &Shown| places.get(shown.name.as_str()).copied().unwrap_or(usize::MAX);
         let mut placed: Vec<(usize, Shown)> = protocols.into_iter().map(|p| (place(&p), p)).collect();
         placed.sort_by_key(|(place, _)| *place);
         Face { protocols: placed.into_iter().map(|(_, shown)| shown).collect(), warnings }

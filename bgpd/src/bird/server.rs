@@ -4,7 +4,7 @@
 //! whoever owns the configuration by message.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ const CLIENTS_MAX: usize = 64;
 const COMMAND_OCTETS_MAX: u64 = 4096;
 /// How long a client may take to read what it is sent.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may say nothing.
+const IDLE_PATIENCE: Duration = Duration::from_secs(600);
 /// Routes asked for at a time.
 const PAGE_ROWS: usize = 500;
 /// Pause after the process ran out of descriptors.
@@ -95,9 +97,9 @@ impl Server {
             return Err(BindError::Taken);
         }
         let refused = |error| BindError::Refused { path: path.to_owned(), error };
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
-            Ok(()) | Err(_) => {}
+        // What is no socket is not ours to remove; it is in the way then.
+        if std::fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket()) {
+            std::fs::remove_file(path).map_err(refused)?;
         }
         let listener = UnixListener::bind(path).map_err(refused)?;
         let server = Server { listener, path: path.to_owned() };
@@ -144,8 +146,9 @@ async fn serve(stream: UnixStream, sources: Sources) {
     }
     loop {
         let mut line = Vec::new();
-        let taken = (&mut read).take(COMMAND_OCTETS_MAX).read_until(b'\n', &mut line).await;
-        if !matches!(taken, Ok(1..)) {
+        let mut bounded = (&mut read).take(COMMAND_OCTETS_MAX);
+        let taken = timeout(IDLE_PATIENCE, bounded.read_until(b'\n', &mut line)).await;
+        if !matches!(taken, Ok(Ok(1..))) {
             return;
         }
         let is_whole = line.ends_with(b"\n");
@@ -238,6 +241,7 @@ impl Client {
             return Err("no answer".to_owned());
         };
         let now = Zoned::now();
+        let sessions = sessions.into_iter().map(|row| (row.addr, row)).collect();
         let view = View { face: &face, instance: &instance, sessions: &sessions, now: &now };
         Ok(view.protocols(chosen.into_iter(), all))
     }
@@ -274,12 +278,12 @@ impl Client {
         reply.line(2, &format!("Reading configuration from {path}"));
         let (answer, answered) = oneshot::channel();
         let wish = Wish::Configure { check, file, reply: answer };
-        let is_sent = self.sources.wishes.send(wish).await.is_ok();
+        // A wish that nobody takes is one that nobody answers.
+        drop(self.sources.wishes.send(wish).await);
         match answered.await {
             Ok(None) if check => reply.end(20, "Configuration OK"),
             Ok(None) => reply.end(3, "Reconfigured"),
             Ok(Some(error)) => reply.end(8002, &error),
-            Err(_) if is_sent => reply.end(6, "Reconfiguration ignored, shutting down"),
             Err(_) => reply.end(6, "Reconfiguration ignored, shutting down"),
         }
     }
@@ -422,4 +426,25 @@ fn memory() -> String {
     reply.line(1018, "BIRD memory usage");
     reply.line(1018, &format!("{:<17} {kilobytes:>4} kB", "Total:"));
     reply.end(0, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_socket_is_taken_and_a_file_is_left() {
+        let dir = std::env::temp_dir().join(format!("bgpd-bird-server-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let (dead, file) = (dir.join("dead"), dir.join("file"));
+        drop(UnixListener::bind(&dead).expect("a socket"));
+        let server = Server::bind(&dead).expect("the place of a dead one");
+        assert!(matches!(Server::bind(&dead), Err(BindError::Taken)));
+        drop(server);
+        assert!(!dead.exists());
+        std::fs::write(&file, "text").expect("a file");
+        assert!(matches!(Server::bind(&file), Err(BindError::Refused { .. })));
+        assert_eq!(std::fs::read_to_string(&file).expect("still there"), "text");
+        std::fs::remove_dir_all(&dir).expect("our own directory");
+    }
 }

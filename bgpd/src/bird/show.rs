@@ -3,7 +3,9 @@
 //! Pure: rows and a clock go in, text comes out. The formats are those of BIRD 1.6 as Calico's readiness probe, its status reporter,
 //! calicoctl and bird_exporter parse them; an unknown line makes several of these fail, so nothing is added.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bgp_proto::AttrSet;
@@ -41,8 +43,8 @@ pub struct View<'a> {
     pub face: &'a Face,
     /// The instance.
     pub instance: &'a Instance,
-    /// State of sessions.
-    pub sessions: &'a [SessionRow],
+    /// State of sessions, by neighbour.
+    pub sessions: &'a BTreeMap<IpAddr, SessionRow>,
     /// Now.
     pub now: &'a Zoned,
 }
@@ -89,8 +91,7 @@ impl View<'_> {
     }
 
     fn session(&self, shown: &Shown, session: &Session) -> Option<&SessionRow> {
-        let by_addr = || self.sessions.iter().find(|row| row.addr == session.neighbor);
-        if shown.disabled { None } else { by_addr() }
+        if shown.disabled { None } else { self.sessions.get(&session.neighbor) }
     }
 
     fn details(&self, shown: &Shown, session: Option<(&Session, &SessionRow)>, reply: &mut Reply) {
