@@ -65,6 +65,7 @@ impl Core {
     }
 
     fn bird_instance(&self) -> Instance {
+        let [kernel, direct, own] = self.bird_counts([PeerId::KERNEL, PeerId::DIRECT, PeerId::LOCAL]);
         let waiting = self.deferral.as_ref().filter(|_| self.table.is_deferring());
         Instance {
             router_id: self.desired.router_id,
@@ -76,25 +77,27 @@ impl Core {
                 (d.waiting(), Duration::from_nanos(left))
             }),
             recovery_total: self.desired.restart.selection_deferral,
-            kernel: self.bird_counts(PeerId::KERNEL),
-            direct: self.bird_counts(PeerId::DIRECT),
-            own: self.bird_counts(PeerId::LOCAL),
+            kernel,
+            direct,
+            own,
             installed: self.fib.as_ref().map_or(0, |fib| fib.stats().states.installed),
         }
     }
 
-    /// How many paths a part of this speaker gives, and how many of them are best.
-    fn bird_counts(&self, source: PeerId) -> Counts {
-        let mut counts = Counts::default();
+    /// How many paths each of these parts of this speaker gives, and how many of them are best: once through the table.
+    fn bird_counts<const N: usize>(&self, sources: [PeerId; N]) -> [Counts; N] {
+        let mut all = [Counts::default(); N];
         for family in self.table.families() {
             for (id, _) in self.table.prefixes(family, None) {
-                for path in self.table.paths(family, id).filter(|p| p.peer == source) {
+                for path in self.table.paths(family, id) {
+                    let of_it = sources.iter().zip(&mut all).find(|(source, _)| **source == path.peer);
+                    let Some((_, counts)) = of_it else { continue };
                     counts.imported += 1;
                     counts.preferred += u32::from(path.best.is_some());
                 }
             }
         }
-        counts
+        all
     }
 
     fn bird_sessions(&self) -> Vec<SessionRow> {
@@ -208,7 +211,7 @@ impl Core {
             (_, None, _) => Step::Unreachable,
         };
         let next_hop = path.attrs.next_hop().addr();
-        let hops = self.multipath(family, id, path);
+        let hops = self.multipath(family, path);
         RouteRow {
             prefix,
             origin: match path.peer {
@@ -232,7 +235,7 @@ impl Core {
     }
 
     /// The ways of a best path that the kernel's route has beside its own.
-    fn multipath(&self, family: Family, id: PrefixId, path: &PathAnswer<'_>) -> Vec<Step> {
+    fn multipath(&self, family: Family, path: &PathAnswer<'_>) -> Vec<Step> {
         if path.best.is_none() || path.peer.is_own() {
             return Vec::new();
         }
@@ -245,7 +248,6 @@ impl Core {
             let link = self.table.link_of(addr)?;
             Some(Step::Via { gateway: link.gateway, interface: link.interface.as_str().to_owned() })
         };
-        let _ = id;
         others.filter_map(|hop| step(hop.addr)).collect()
     }
 }
