@@ -151,13 +151,12 @@ impl<'a> Run<'a> {
         let truth = match operator {
             Operator::And => self.truth(a, args)? && self.truth(b, args)?,
             Operator::Or => self.truth(a, args)? || self.truth(b, args)?,
-            // The long part of a policy is a list of prefixes: no value is copied for them.
+            // The long part of a policy are its sets: they are not copied.
             Operator::Matches | Operator::Differs => {
-                let is_in = match (a, b) {
-                    (Expression::Attribute(Attribute::Net), Expression::Constant(set)) => {
-                        matches_set(&self.read(Attribute::Net), set)
-                    }
-                    _ => matches_set(&self.value(a, args)?, &self.value(b, args)?),
+                let item = self.value(a, args)?;
+                let is_in = match b {
+                    Expression::Constant(set) => matches_set(&item, set),
+                    _ => matches_set(&item, &self.value(b, args)?),
                 };
                 is_in.ok_or(End::Fault)? == (operator == Operator::Matches)
             }
@@ -259,7 +258,7 @@ impl<'a> Run<'a> {
     fn change_list(&mut self, attribute: Attribute, item: &Value, change: Change) -> Result<(), End> {
         match (attribute, item) {
             (Attribute::Communities, Value::Community(community)) => {
-                let mut list = self.communities();
+                let mut list = self.communities.take().unwrap_or_else(|| self.communities());
                 list.retain(|c| c != community);
                 if change == Change::Add {
                     list.push(*community);
@@ -267,7 +266,7 @@ impl<'a> Run<'a> {
                 self.communities = Some(list);
             }
             (Attribute::LargeCommunities, Value::LargeCommunity(community)) => {
-                let mut list = self.large();
+                let mut list = self.large.take().unwrap_or_else(|| self.large());
                 list.retain(|c| c != community);
                 if change == Change::Add {
                     list.push(*community);
@@ -275,7 +274,7 @@ impl<'a> Run<'a> {
                 self.large = Some(list);
             }
             (Attribute::Communities, set @ Value::CommunityRanges(_)) if change == Change::Delete => {
-                let mut list = self.communities();
+                let mut list = self.communities.take().unwrap_or_else(|| self.communities());
                 list.retain(|c| matches_set(&Value::Community(*c), set) != Some(true));
                 self.communities = Some(list);
             }
