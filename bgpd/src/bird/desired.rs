@@ -81,8 +81,6 @@ pub struct Session {
     pub rr_client: bool,
     /// Whether only it connects.
     pub passive: bool,
-    /// Proposed hold time.
-    pub hold_secs: u16,
 }
 
 /// What a configuration of `version` wants. `socket` is where BIRD's commands are answered; our own are beside it.
@@ -191,7 +189,6 @@ fn show(protocol: &Protocol) -> Shown {
             multihop: matches!(bgp.hops, Hops::Multihop(_)),
             rr_client: bgp.rr_client,
             passive: bgp.passive,
-            hold_secs: bgp.hold_secs,
         }),
         Kind::Kernel(_) | Kind::Device | Kind::Direct(_) | Kind::Static(_) => None,
     };

@@ -31,16 +31,6 @@ impl Reply {
         self
     }
 
-    /// Octets said so far.
-    pub fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Whether nothing is said.
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
-    }
-
     /// Takes what is said so far, to be sent; the reply goes on.
     pub fn take(&mut self) -> String {
         std::mem::take(&mut self.text)

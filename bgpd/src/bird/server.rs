@@ -418,10 +418,9 @@ fn query(wanted: &Routes, face: &Face) -> Result<RouteQuery, Refusal> {
 
 /// `show memory`: the process as a whole.
 fn memory() -> String {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let resident =
-        pages.as_deref().and_then(|text| text.split(' ').nth(1)).and_then(|n| n.parse::<u64>().ok());
-    let kilobytes = resident.unwrap_or(0) * 4;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    let kilobytes = resident.unwrap_or("0");
     let mut reply = Reply::new();
     reply.line(1018, "BIRD memory usage");
     reply.line(1018, &format!("{:<17} {kilobytes:>4} kB", "Total:"));

@@ -309,7 +309,7 @@ impl Parser<'_> {
             }
             "keepalive" => {
                 self.keyword("time")?;
-                bgp.keepalive_secs = Some(self.secs()?);
+                self.secs()?;
             }
             "connect" => match self.word()?.as_str() {
                 "delay" => {

@@ -316,7 +316,6 @@ impl Parser<'_> {
     }
 
     fn protocol(&mut self, standing: Standing) -> Parsed<Protocol> {
-        let place = self.place;
         let kind = self.word()?;
         let kind = match kind.as_str() {
             "kernel" => Kind::Kernel(Default::default()),
@@ -334,7 +333,6 @@ impl Parser<'_> {
         };
         let mut protocol = Protocol {
             name: String::new(),
-            place,
             description: None,
             disabled: false,
             debug: Default::default(),
@@ -346,7 +344,6 @@ impl Parser<'_> {
             self.bump()?;
             protocol = self.inherited(protocol)?;
         }
-        protocol.place = place;
         protocol.name = name.unwrap_or_else(|| self.numbered(&protocol.kind));
         if self.names.contains(&protocol.name) {
             return self.refuse("Symbol already defined");

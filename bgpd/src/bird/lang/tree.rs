@@ -6,8 +6,6 @@ use std::sync::Arc;
 use bgp_proto::Prefix;
 use reflector::policy::Policy;
 
-use super::Place;
-
 /// One configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -28,8 +26,6 @@ pub struct Config {
 pub struct Protocol {
     /// Its name.
     pub name: String,
-    /// Where it is defined.
-    pub place: Place,
     /// For people.
     pub description: Option<String>,
     /// `disabled`.
@@ -229,8 +225,6 @@ pub struct Bgp {
     pub restart_secs: u16,
     /// `hold time`.
     pub hold_secs: u16,
-    /// `keepalive time`.
-    pub keepalive_secs: Option<u16>,
     /// `connect retry time`.
     pub connect_retry_secs: u16,
     /// `connect delay time`.
@@ -260,7 +254,6 @@ impl Default for Bgp {
             graceful_restart: false,
             restart_secs: 120,
             hold_secs: 240,
-            keepalive_secs: None,
             connect_retry_secs: 120,
             connect_delay_secs: 5,
             error_wait_secs: (60, 300),
