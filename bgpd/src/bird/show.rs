@@ -346,3 +346,41 @@ fn short_time(now: &Zoned, ago: Duration) -> String {
 fn before(now: &Zoned, ago: Duration) -> Zoned {
     now.checked_sub(ago).unwrap_or_else(|_| now.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bgp_proto::{AttrSetBuilder, NextHop};
+
+    /// Calico's route reporter reads a line at a time and wants all of it there.
+    #[test]
+    fn each_next_hop_of_a_destination_has_a_whole_line() {
+        let via = |gateway: &str| Step::Via {
+            gateway: gateway.parse().expect("an address"),
+            interface: "tunl0".to_owned(),
+        };
+        let row = RouteRow {
+            prefix: "192.168.2.0/26".parse().expect("a prefix"),
+            origin: Origin::Peer("10.0.0.2".parse().expect("an address")),
+            is_best: true,
+            is_stale: false,
+            for_: Duration::ZERO,
+            preference: 100,
+            cost: Some(0),
+            from: None,
+            kernel_metric: None,
+            kernel_source: None,
+            attrs: Some(AttrSetBuilder::new(NextHop::from(std::net::Ipv4Addr::new(10, 0, 0, 2))).build()),
+            step: via("10.0.0.2"),
+            hops: vec![via("10.0.0.3")],
+        };
+        let now = Zoned::now();
+        let mut reply = Reply::new();
+        routes(&[row], &Face::default(), false, &now, &mut reply);
+        let text = reply.end(0, "");
+        let time = now.strftime("%H:%M:%S");
+        let first = format!("1007-192.168.2.0/26     via 10.0.0.2 on tunl0 [gone {time}] * (100/0) [?]\n");
+        let second = format!(" {:<18} via 10.0.0.3 on tunl0 [gone {time}] * (100/0) [?]\n", "");
+        assert_eq!(text, format!("{first}{second}0000 \n"));
+    }
+}
