@@ -14,7 +14,7 @@ use reflector::events::{
     Routes,
 };
 use reflector::feed::{Cursor, Feed, LogView, Run};
-use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use reflector::ids::{EntryId, GroupId, PeerId};
 use reflector::reflection::PeerKind;
 use reflector::rib::nexthop::Resolution;
@@ -148,6 +148,7 @@ impl World {
             role: role.filter(|_| kind == PeerKind::External),
             long_lived_unaware: LongLivedRule::Withheld,
             own_as_max: 0,
+            tunnels: TunnelScope::Outside,
             paths_max: 1 + self.random.below(3),
             stale_path_time: Duration::from_secs(60),
         }

@@ -2,7 +2,7 @@
 
 use bgp_proto::attr::{Egress, ExtCommunity, MacAddr, TunnelBuilder, TunnelType, Vxlan};
 use bgp_proto::{
-    Asn, AttrSet, AttrSetBuilder, Family, FamilySet, Nlri, PathId, Prefix, RouterId, WireContext,
+    Asn, AttrCode, AttrSet, AttrSetBuilder, Family, FamilySet, Nlri, PathId, Prefix, RouterId, WireContext,
 };
 use core::net::IpAddr;
 
@@ -186,6 +186,20 @@ impl FarEnd {
         attrs.add_ext_community(ExtCommunity::encapsulation(TunnelType::VXLAN));
         attrs.add_ext_community(ExtCommunity::router_mac(self.mac));
     }
+
+    /// Whether something names a tunnel of whatever type: the attribute, or an encapsulation community.
+    pub fn is_named_in(attrs: &AttrSet) -> bool {
+        let is_encapsulation = |community: ExtCommunity| community.as_encapsulation().is_some();
+        attrs.iter().any(|attr| attr.code == AttrCode::TUNNEL_ENCAP)
+            || attrs.ext_communities().iter().any(is_encapsulation)
+    }
+
+    /// Takes all that names a tunnel out of `edit`, which began as `attrs`.
+    pub fn forget_in(edit: &mut AttrSetBuilder, attrs: &AttrSet) {
+        let others =
+            attrs.ext_communities().iter().filter(|community| community.as_encapsulation().is_none());
+        edit.ext_communities(&others.collect::<Vec<_>>()).remove(AttrCode::TUNNEL_ENCAP);
+    }
 }
 
 /// One change of what the kernel should have.
@@ -216,7 +230,7 @@ pub enum Reachability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bgp_proto::{AttrCode, NextHop};
+    use bgp_proto::NextHop;
 
     #[test]
     fn a_far_end_is_read_from_the_attribute_and_without_it_from_communities() {

@@ -12,7 +12,7 @@ use bgp_proto::{
     WireContext,
 };
 use reflector::events::{LongLived, Negotiated, RefreshMode, RouteChange, Routes};
-use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use reflector::ids::{EntryId, PeerId};
 use reflector::reflection;
 use reflector::rib::nexthop::Resolution;
@@ -55,6 +55,7 @@ fn reflector() -> Table {
             long_lived_unaware: LongLivedRule::Withheld,
             stale_path_time: Duration::from_secs(360),
             own_as_max: 0,
+            tunnels: TunnelScope::Outside,
             paths_max: 1,
         };
         table.set_peer(PeerId(id), config);

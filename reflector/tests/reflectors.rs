@@ -16,7 +16,7 @@ use bgp_proto::{
 };
 use reflector::events::{LongLived, Negotiated, RefreshMode, RouteChange, Routes};
 use reflector::feed::{Cursor, LogView};
-use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use reflector::ids::{EntryId, GroupId, PeerId};
 use reflector::reflection::PeerKind;
 use reflector::rib::nexthop::Resolution;
@@ -101,6 +101,7 @@ impl World {
                 long_lived_unaware: LongLivedRule::Withheld,
                 stale_path_time: Duration::from_secs(360),
                 own_as_max: 0,
+                tunnels: TunnelScope::Outside,
                 paths_max,
             };
             let node = self.nodes.get_mut(&from).expect("a node");

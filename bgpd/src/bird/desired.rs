@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_proto::{AsSets, Asn, ClusterId, Family, FamilySet, MessageMax, RouterId, Version};
+use reflector::group::TunnelScope;
 use reflector::limits::ADD_PATHS_MAX;
 use reflector::policy::Policy;
 use reflector::policy::program::{Program, Statement};
@@ -277,7 +278,12 @@ fn peer(protocol: &Protocol, bgp: &Bgp, version: Version) -> Option<Peer> {
         timers: timers(bgp),
         bfd: None,
         role: None,
-        paths: Paths { first_as: FirstAs::Any, own_as_max: bgp.own_as_max, as_sets: AsSets::Accepted },
+        paths: Paths {
+            first_as: FirstAs::Any,
+            own_as_max: bgp.own_as_max,
+            as_sets: AsSets::Accepted,
+            tunnels: TunnelScope::Outside,
+        },
         message_max: MessageMax::Standard,
         extended_next_hop: FamilySet::EMPTY,
         add_paths_max: u8::try_from(ADD_PATHS_MAX).unwrap_or(u8::MAX),

@@ -16,6 +16,7 @@ use bgp_proto::attr::{Community, LargeCommunity};
 use bgp_proto::{AsSets, Asn, ClusterId, FamilySet, MessageMax, Prefix, RouterId};
 use reflector::decide::Rules;
 use reflector::events::FarEnd;
+use reflector::group::TunnelScope;
 use reflector::policy;
 use reflector::session::{FirstAs, NotificationRestart, RoleRule};
 
@@ -209,6 +210,8 @@ pub struct Paths {
     pub own_as_max: u8,
     /// Whether AS sets are taken.
     pub as_sets: AsSets,
+    /// Whether an external one's may name tunnels, and ours to it.
+    pub tunnels: TunnelScope,
 }
 
 /// What a peer is to us.

@@ -193,7 +193,7 @@ fn needs(old: &Peer, new: &Peer) -> Needs {
         && *notification_restart == old.notification_restart
         && *long_lived == old.long_lived;
     let same_routes = *kind == old.kind
-        && paths.own_as_max == old.paths.own_as_max
+        && (paths.own_as_max, paths.tunnels) == (old.paths.own_as_max, old.paths.tunnels)
         && *add_paths_max == old.add_paths_max
         && *max_prefixes == old.max_prefixes
         && *long_lived_unaware == old.long_lived_unaware

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bgp_proto::{AsSets, FamilySet, MessageMax};
+use reflector::group::TunnelScope;
 use reflector::session::{FirstAs, NotificationRestart, RoleRule, Strictness};
 
 use super::desired::{Excess, Farewell, LongLivedRule, Paths, PeerKind, PrefixLimit, Restart, Timers};
@@ -138,6 +139,9 @@ pub(super) fn paths(written: &Peer, kind: PeerKind, at: Path<'_>, report: &mut R
     if written.enforce_first_as.is_some() && kind != PeerKind::External {
         report.add(at.key("enforceFirstAs"), "only an external peer's paths begin with its AS number");
     }
+    if written.tunnels.is_some() && kind != PeerKind::External {
+        report.add(at.key("tunnels"), "internal peers always hear of tunnels");
+    }
     Paths {
         first_as: match written.enforce_first_as {
             Some(true) | None => FirstAs::Enforced,
@@ -147,6 +151,10 @@ pub(super) fn paths(written: &Peer, kind: PeerKind, at: Path<'_>, report: &mut R
         as_sets: match written.accept_as_sets {
             Some(true) => AsSets::Accepted,
             Some(false) | None => AsSets::Refused,
+        },
+        tunnels: match written.tunnels {
+            Some(true) => TunnelScope::Inside,
+            Some(false) | None => TunnelScope::Outside,
         },
     }
 }

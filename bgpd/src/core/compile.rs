@@ -88,6 +88,7 @@ pub(super) fn peer(peer: &Peer, desired: &Desired, entries: &mut Entries) -> Pee
         role: peer.role.map(|rule| rule.role),
         long_lived_unaware: peer.long_lived_unaware,
         own_as_max: peer.paths.own_as_max,
+        tunnels: peer.paths.tunnels,
         paths_max: if sends(peer.add_paths) { usize::from(peer.add_paths_max) } else { 1 },
         stale_path_time: peer.timers.stale_path,
     }

@@ -6,7 +6,7 @@
 use bgp_proto::{AttrSet, Family, FamilySet, Nlri, PathId, Prefix};
 use reflector::events::{FibRoute, Reachability, Routes};
 use reflector::feed::{Feed, LogView};
-use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice};
+use reflector::group::{Local, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use reflector::ids::{EntryId, GroupId, PeerId};
 use reflector::rib::nexthop::{Resolution, Tracking};
 use reflector::session::{self, Epoch, NotificationRestart, Restart, RestartPhase, Session};
@@ -194,6 +194,7 @@ impl Process {
             role: None,
             long_lived_unaware: LongLivedRule::Withheld,
             own_as_max: 0,
+            tunnels: TunnelScope::Outside,
             stale_path_time: STALE_PATH_TIME,
             paths_max: 1,
         };

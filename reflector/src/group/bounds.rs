@@ -4,7 +4,7 @@ use bgp_proto::attr::Origin;
 use bgp_proto::{Asn, AttrSet, Family, NextHop, Nlri, PathId, Prefix, WireContext};
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Sealed, Store};
+use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Sealed, Store, TunnelScope};
 use crate::feed::Cursor;
 use crate::ids::{GroupId, PeerId};
 use crate::limits::TOMBSTONES_MAX;
@@ -26,6 +26,7 @@ fn a_peer_that_never_reads_is_given_up_before_the_log_outgrows_its_bound() {
         paths_max: 1,
         local_asn: Asn(65001),
         role: None,
+        tunnels: TunnelScope::Outside,
         long_lived: LongLivedRule::Told,
         interest: None,
     };

@@ -7,6 +7,7 @@ use bgp_proto::attr::Community;
 use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, NextHop, Nlri, RouterId};
 
 use super::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
+use crate::events::FarEnd;
 use crate::ids::{EntryId, PeerId};
 use crate::policy::leak::{self, Leak};
 use crate::policy::{Facts, Marks, Stage, Subject, Verdict};
@@ -133,7 +134,15 @@ impl Export<'_> {
         Outcome::Told(match key.kind {
             PeerKind::External => {
                 let prepended = if marks.is_own_as_prepended { None } else { Some(key.local_asn) };
-                self.for_external(attrs, next_hop, med_is_ours, leak, prepended)
+                let told = self.for_external(attrs, next_hop, med_is_ours, leak, prepended);
+                // RFC 9012 section 11: filtered on outgoing UPDATEs of EBGP sessions by default.
+                if key.tunnels.filters(key.kind, key.family) && FarEnd::is_named_in(&told) {
+                    let mut edit = told.edit();
+                    FarEnd::forget_in(&mut edit, &told);
+                    edit.build()
+                } else {
+                    told
+                }
             }
             PeerKind::Client | PeerKind::NonClient => {
                 let told = self.for_internal(attrs, next_hop, passage, local);

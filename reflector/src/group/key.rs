@@ -31,10 +31,30 @@ pub struct GroupKey {
     pub local_asn: Asn,
     /// What this speaker is to the peers (RFC 9234), if they are external.
     pub role: Option<Role>,
+    /// Whether the peers may hear of tunnels.
+    pub tunnels: TunnelScope,
     /// What becomes of long-lived stale routes (RFC 9494).
     pub long_lived: LongLivedRule,
     /// The route targets that the peers asked for (RFC 4684); `None` where they need not ask.
     pub interest: Option<Arc<Interest>>,
+}
+
+/// Whether an external peer is among those who may send packets into each other's tunnels. Internal peers always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TunnelScope {
+    /// No: what unicast routes say of tunnels is neither believed nor told (RFC 9012 section 11, which makes it the default).
+    #[default]
+    Outside,
+    /// Yes.
+    Inside,
+}
+
+impl TunnelScope {
+    /// Whether routes of a family must not name tunnels on their way from or to such a peer. Families that are never
+    /// installed are passed on as they are: a fabric's EVPN lives by these communities.
+    pub fn filters(self, kind: PeerKind, family: Family) -> bool {
+        self == TunnelScope::Outside && kind == PeerKind::External && FamilySet::UNICAST.contains(family)
+    }
 }
 
 /// What a peer is told of long-lived stale routes.

@@ -21,7 +21,7 @@ mod oracle;
 pub use entry::{LogKey, State, Store};
 pub use export::{Export, LastExport, Local, Outcome, Withheld};
 pub use interest::Interest;
-pub use key::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
+pub use key::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 pub use log::{Entry, Log, Sealed};
 
 use std::sync::Arc;

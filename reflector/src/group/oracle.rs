@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Store};
+use super::{Group, GroupKey, LogKey, LongLivedRule, NextHopRule, PolicyChoice, Store, TunnelScope};
 use crate::feed::{Cursor, Feed, LogView};
 use crate::ids::{GroupId, PeerId};
 use crate::reflection::PeerKind;
@@ -89,6 +89,7 @@ impl World {
             paths_max: 1,
             local_asn: Asn(65001),
             role: None,
+            tunnels: TunnelScope::Outside,
             long_lived: LongLivedRule::Told,
             interest: None,
         };

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::peers::Peer;
 use super::rejected::Rejected;
 use super::{Notice, Origination, Table};
-use crate::events::{RouteChange, Routes};
+use crate::events::{FarEnd, RouteChange, Routes};
 use crate::group::{Local, PolicyChoice};
 use crate::ids::PeerId;
 use crate::policy::leak::{self, Leak};
@@ -220,7 +220,8 @@ impl Table {
     }
 }
 
-/// What standards do to a route of an external peer, whatever its policy: RFC 9234 section 5, RFC 8326 section 4.
+/// What standards do to a route of an external peer, whatever its policy: RFC 9234 section 5, RFC 8326 section 4, RFC 9012
+/// section 11.
 fn finish(
     peer: &Peer,
     family: Family,
@@ -236,10 +237,15 @@ fn finish(
         return Err(Rejected::RouteLeak);
     }
     let is_leaving = attrs.communities().contains(Community::GRACEFUL_SHUTDOWN);
-    if leak == Leak::Passes && !is_leaving {
+    let entering = edited.as_ref().unwrap_or(attrs);
+    let is_lured = peer.config.tunnels.filters(peer.config.kind, family) && FarEnd::is_named_in(entering);
+    if leak == Leak::Passes && !is_leaving && !is_lured {
         return Ok(edited);
     }
-    let mut edit = edited.as_ref().unwrap_or(attrs).edit();
+    let mut edit = entering.edit();
+    if is_lured {
+        FarEnd::forget_in(&mut edit, entering);
+    }
     if let Leak::Marked(asn) = leak {
         leak::mark(&mut edit, asn);
     }

@@ -11,7 +11,7 @@ use super::{Notice, Table};
 use crate::decide::Source;
 use crate::events::{LongLived, LongLivedPeer, Negotiated, RefreshMode, Retention};
 use crate::feed::Feed;
-use crate::group::{GroupKey, Interest, LongLivedRule, NextHopRule, PolicyChoice};
+use crate::group::{GroupKey, Interest, LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::REJECTIONS_KEPT_MAX;
 use crate::reflection::PeerKind;
@@ -41,6 +41,8 @@ pub struct PeerConfig {
     pub long_lived_unaware: LongLivedRule,
     /// How often this speaker's own AS may stand in its paths; usually 0.
     pub own_as_max: u8,
+    /// Whether tunnels that its routes name are used, and ours are told, if it is external.
+    pub tunnels: TunnelScope,
     /// Paths a prefix that it is told where add-path is negotiated.
     pub paths_max: usize,
     /// How long its routes stay stale once it is back and says no End-of-RIB (RFC 4724 section 4.2 leaves that to us).
@@ -243,6 +245,7 @@ impl Peer {
             paths_max: self.config.paths_max,
             local_asn: self.config.local_asn,
             role: self.config.role,
+            tunnels: self.config.tunnels,
             long_lived: match up.long_lived.peer {
                 LongLivedPeer::Aware => LongLivedRule::Told,
                 LongLivedPeer::Unaware => self.config.long_lived_unaware,
@@ -258,7 +261,8 @@ impl Table {
     pub fn set_peer(&mut self, id: PeerId, config: PeerConfig) -> Vec<Feed> {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(config.clone()));
         let import_changed = peer.config.import != config.import
-            || (peer.config.own_as_max, peer.config.role) != (config.own_as_max, config.role);
+            || (peer.config.own_as_max, peer.config.role, peer.config.tunnels)
+                != (config.own_as_max, config.role, config.tunnels);
         let kind_changed = peer.config.kind != config.kind;
         peer.config = config;
         let Some(up) = &peer.up else { return Vec::new() };

@@ -86,6 +86,9 @@ pub struct Peer {
     /// Whether paths with an AS_SET or AS_CONFED_SET are taken (RFC 9774 forbids them).
     #[serde(default)]
     pub accept_as_sets: Option<bool>,
+    /// Whether tunnels that an external peer's routes name are used, and it is told of ours (RFC 9012 section 11).
+    #[serde(default)]
+    pub tunnels: Option<bool>,
     /// Whether messages may be longer than 4,096 octets (RFC 8654).
     #[serde(default)]
     pub extended_messages: Option<bool>,

@@ -39,7 +39,7 @@ fn unknown_keys() {
     peer("address: 10.0.0.2, asn: 1, remote-as: 1", "unknown key `remote-as`; did you mean `asn`?");
     peer(
         "address: 10.0.0.2, asn: 1, colour: 1",
-        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, minHoldTime, openHoldTime, delayOpen, sendHoldTime, idleHoldTime, maxIdleHoldTime, connectRetry, password, ttlSecurity, bfd, role, strictRole, enforceFirstAs, allowOwnAs, acceptAsSets, extendedMessages, extendedNextHop, families, addPaths, addPathsMax, maxPrefixes, maxPrefixesAction, maxPrefixesRestart, gracefulRestart, notificationRestart, longLivedGracefulRestart, longLivedPartialDeployment, stalePathTime, refreshTime, nextHop, reflectorClient, import, export",
+        "unknown key `colour`; known here: name, address, range, asn, localAsn, description, localAddress, port, passive, holdTime, minHoldTime, openHoldTime, delayOpen, sendHoldTime, idleHoldTime, maxIdleHoldTime, connectRetry, password, ttlSecurity, bfd, role, strictRole, enforceFirstAs, allowOwnAs, acceptAsSets, tunnels, extendedMessages, extendedNextHop, families, addPaths, addPathsMax, maxPrefixes, maxPrefixesAction, maxPrefixesRestart, gracefulRestart, notificationRestart, longLivedGracefulRestart, longLivedPartialDeployment, stalePathTime, refreshTime, nextHop, reflectorClient, import, export",
     );
     assert_eq!(
         said("asn: 1\npolicy: { p: [ { match: { asPath: { contain: 1 } }, action: accept } ] }"),
@@ -197,6 +197,7 @@ fn sessions_that_make_no_sense() {
         "address: 10.0.0.2, asn: 64512, enforceFirstAs: false",
         "only an external peer's paths begin with its AS number",
     );
+    peer("address: 10.0.0.2, asn: 64512, tunnels: true", "internal peers always hear of tunnels");
     peer("address: 10.0.0.2, asn: 7, addPathsMax: 65", "expected 1 to 64 paths, found `65`");
     peer("address: 10.0.0.2, asn: 7, maxPrefixesAction: warn", "means nothing without `maxPrefixes`");
     peer(

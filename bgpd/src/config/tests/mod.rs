@@ -42,7 +42,8 @@ peers:
 - { name: tor, address: 10.0.0.254, asn: 65001, localAddress: 10.0.0.1, port: 179, passive: false, holdTime: 90s, connectRetry: 5s,
     password: { file: /run/secrets/tor }, ttlSecurity: true, families: [ipv4, ipv6], addPaths: both, maxPrefixes: 10000,
     minHoldTime: 10s, openHoldTime: 60s, delayOpen: 2s, sendHoldTime: 100s, idleHoldTime: 2s, maxIdleHoldTime: 1m, role: customer,
-    strictRole: true, enforceFirstAs: false, allowOwnAs: 1, acceptAsSets: true, extendedMessages: false, extendedNextHop: true,
+    strictRole: true, enforceFirstAs: false, allowOwnAs: 1, acceptAsSets: true, tunnels: true, extendedMessages: false,
+    extendedNextHop: true,
     addPathsMax: 4, maxPrefixesAction: close, maxPrefixesRestart: 5m, notificationRestart: false, longLivedGracefulRestart: 1h,
     stalePathTime: 1m, refreshTime: 2m, gracefulRestart: 120s, nextHop: auto, import: from-fabric, export: to-fabric }
 - { name: clients, range: 10.1.0.0/16, asn: 64512, reflectorClient: true }   # listen range, passive

@@ -8,6 +8,7 @@ use bgp_proto::attr::Community;
 use bgp_proto::{Asn, ClusterId, Prefix, RouterId};
 use proptest::prelude::*;
 use reflector::decide::MedAmong;
+use reflector::group::TunnelScope;
 
 use super::load;
 use crate::config::desired::{
@@ -177,6 +178,7 @@ fn a_change_goes_as_deep_as_it_must() {
     assert_eq!(needs(|peer| peer.timers.connect_retry = Duration::from_secs(1)), Needs::Nothing);
     assert_eq!(needs(|peer| peer.kind = PeerKind::Client), Needs::Reevaluation);
     assert_eq!(needs(|peer| peer.add_paths_max = 1), Needs::Reevaluation);
+    assert_eq!(needs(|peer| peer.paths.tunnels = TunnelScope::Inside), Needs::Reevaluation);
     assert_eq!(needs(|peer| peer.import = Passage::Policy("p".into())), Needs::Reevaluation);
     assert_eq!(needs(|peer| peer.timers.hold = Duration::from_secs(9)), Needs::NewSession);
     assert_eq!(needs(|peer| peer.password = Some(Secret::new(*b"x"))), Needs::NewSession);

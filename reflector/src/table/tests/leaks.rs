@@ -1,7 +1,8 @@
-//! What standards do to routes at the border of the AS, whatever the policy: RFC 9234, 8326, 7999.
+//! What standards do to routes at the border of the AS, whatever the policy: RFC 9234, 8326, 7999, 9012.
 
 use super::*;
-use bgp_proto::attr::Community;
+use crate::events::FarEnd;
+use bgp_proto::attr::{Community, ExtCommunity, MacAddr};
 use bgp_proto::capability::Role;
 
 /// Internal peer 1, and external peers 5 and 6 (AS 65005 and 65006) to whom this speaker has these roles.
@@ -71,4 +72,72 @@ fn an_external_peer_is_shown_the_as_that_it_knows_us_by() {
     assert_eq!(world.heard(5, P).and_then(|a| a.as_path().first_as()), Some(Asn(65099)));
     world.announce(5, "10.9.0.0/24", attrs(5, &[65005, 65099]).build());
     assert_eq!(world.table.rejected(PeerId(5)), [(Rejected::OwnAsInPath, 1)]);
+}
+
+/// A path of `peer` that names a tunnel, and a route target beside it.
+fn tunnelled(peer: u32, path: &[u32]) -> AttrSet {
+    let far_end =
+        FarEnd { addr: Some("192.0.2.66".parse().unwrap()), vni: None, mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+    let mut edit = attrs(peer, path);
+    edit.add_ext_community("rt:65001:1".parse::<ExtCommunity>().unwrap());
+    far_end.name_in(&mut edit);
+    edit.build()
+}
+
+/// Clients 1 and 2, external peers 5 and 6, all in reach; what 5 is to our tunnels.
+fn on_a_node(tunnels: TunnelScope) -> World {
+    let mut world = World::new(Resolution::Kernel);
+    for peer in [1, 2] {
+        world.up(peer, peer_config(PeerKind::Client), negotiated(peer, 65001));
+    }
+    world.up(5, PeerConfig { tunnels, ..peer_config(PeerKind::External) }, negotiated(5, 65005));
+    world.up(6, peer_config(PeerKind::External), negotiated(6, 65006));
+    world
+}
+
+/// A peer's path, in reach.
+fn announce(world: &mut World, peer: u32, path: &[u32]) {
+    world.announce(peer, P, tunnelled(peer, path));
+    world.table.next_hop(IpAddr::V4(addr(peer)), Reachability::Reachable { metric: 0 });
+    world.settle();
+}
+
+/// The tunnel that the kernel's route goes through.
+fn installed(world: &World) -> Option<FarEnd> {
+    match world.fib.get(&prefix(P)) {
+        Some(FibRoute::Via(hops)) => hops.first()?.vxlan,
+        Some(FibRoute::Blackhole) | None => panic!("no route"),
+    }
+}
+
+#[test]
+fn an_external_peer_does_not_say_into_which_tunnel_packets_go() {
+    let mut world = on_a_node(TunnelScope::Outside);
+    announce(&mut world, 5, &[65005]);
+    assert_eq!(installed(&world), None);
+    let heard = world.heard(1, P).expect("a route");
+    assert!(!FarEnd::is_named_in(heard));
+    assert!(heard.ext_communities().contains("rt:65001:1".parse().unwrap()), "the rest stays");
+}
+
+#[test]
+fn tunnels_are_told_to_internal_peers_only() {
+    let mut world = on_a_node(TunnelScope::Outside);
+    announce(&mut world, 1, &[]);
+    assert!(installed(&world).is_some());
+    assert!(world.heard(2, P).is_some_and(FarEnd::is_named_in));
+    let outside = world.heard(5, P).expect("a route");
+    assert!(!FarEnd::is_named_in(outside));
+    assert!(outside.ext_communities().contains("rt:65001:1".parse().unwrap()), "the rest stays");
+}
+
+#[test]
+fn an_external_peer_within_the_scope_is_believed_and_told() {
+    let mut world = on_a_node(TunnelScope::Inside);
+    announce(&mut world, 5, &[65005]);
+    assert!(installed(&world).is_some());
+    assert!(world.heard(6, P).is_some_and(|heard| !FarEnd::is_named_in(heard)), "peer 6 is outside");
+    assert!(world.heard(1, P).is_some_and(FarEnd::is_named_in));
+    announce(&mut world, 1, &[]);
+    assert!(world.heard(5, P).is_some_and(FarEnd::is_named_in));
 }

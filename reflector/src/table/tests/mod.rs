@@ -18,7 +18,7 @@ use crate::events::{
     FibRoute, Hop, LongLived, LongLivedPeer, Negotiated, PeerRestart, RefreshMode, Retention,
 };
 use crate::feed::{Cursor, Feed};
-use crate::group::{LongLivedRule, NextHopRule, PolicyChoice};
+use crate::group::{LongLivedRule, NextHopRule, PolicyChoice, TunnelScope};
 use crate::ids::EntryId;
 use crate::policy::{self, Action, Condition, Edit, Policy, PrefixRange};
 use crate::reflection::PeerKind;
@@ -71,6 +71,7 @@ fn peer_config(kind: PeerKind) -> PeerConfig {
         role: None,
         long_lived_unaware: LongLivedRule::Withheld,
         own_as_max: 0,
+        tunnels: TunnelScope::Outside,
         stale_path_time: Duration::from_secs(360),
         paths_max: 1,
     }
