@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::command::{self, Command, Refusal, Routes, Which};
 use super::desired::{Face, Shown};
 use super::reply::Reply;
-use super::show::{self, View};
+use super::show::{self, Names, View};
 use super::{interfaces, show as shows};
 use crate::control::bird::{Answer, Origin, Question, RouteQuery, RouteRow};
 use crate::control::{self, Ask};
@@ -295,6 +295,7 @@ impl Client {
             Ok(query) => query,
             Err(Refusal(code, text)) => return self.send(&Reply::one(code, &text)).await,
         };
+        let names = Names::of(&face);
         let now = Zoned::now();
         let mut reply = Reply::new();
         let mut found = Tally::default();
@@ -314,7 +315,7 @@ impl Client {
             } else {
                 found.count(&rows);
                 if !wanted.count {
-                    show::routes(&rows, &face, wanted.all, &now, &mut reply);
+                    show::routes(&rows, &names, wanted.all, &now, &mut reply);
                     let text = reply.take();
                     self.send(&text).await?;
                 }
@@ -326,7 +327,7 @@ impl Client {
         }
         if wanted.covering.is_some() {
             found.count(&longest);
-            show::routes(&longest, &face, wanted.all, &now, &mut reply);
+            show::routes(&longest, &names, wanted.all, &now, &mut reply);
         }
         let is_one = wanted.prefix.is_some() || wanted.covering.is_some();
         let end = if wanted.count {

@@ -203,15 +203,15 @@ fn bgp(session: &Session, row: &SessionRow, line: &mut impl FnMut(String)) {
 }
 
 /// Rows of `show route`. A destination is named once.
-pub fn routes(rows: &[RouteRow], face: &Face, all: bool, now: &Zoned, reply: &mut Reply) {
+pub fn routes(rows: &[RouteRow], names: &Names<'_>, all: bool, now: &Zoned, reply: &mut Reply) {
     let mut last = None;
     for row in rows {
         let dest = if last == Some(row.prefix) { String::new() } else { row.prefix.to_string() };
         last = Some(row.prefix);
-        route(&dest, &row.step, row, face, now, reply);
+        route(&dest, &row.step, row, names, now, reply);
         // A line for each way, with all that a reader of one line looks for.
         for step in &row.hops {
-            route("", step, row, face, now, reply);
+            route("", step, row, names, now, reply);
         }
         if all {
             attributes(row, reply);
@@ -219,7 +219,7 @@ pub fn routes(rows: &[RouteRow], face: &Face, all: bool, now: &Zoned, reply: &mu
     }
 }
 
-fn route(dest: &str, step: &Step, row: &RouteRow, face: &Face, now: &Zoned, reply: &mut Reply) {
+fn route(dest: &str, step: &Step, row: &RouteRow, names: &Names<'_>, now: &Zoned, reply: &mut Reply) {
     let via = match step {
         Step::Via { gateway, interface } => format!("via {gateway} on {interface}"),
         Step::Device(interface) => format!("dev {interface}"),
@@ -232,22 +232,48 @@ fn route(dest: &str, step: &Step, row: &RouteRow, face: &Face, now: &Zoned, repl
         1007,
         &format!(
             "{dest:<18} {via} [{} {}{from}]{best} {}",
-            protocol(&row.origin, face),
+            names.name(&row.origin),
             short_time(now, row.for_),
             rank(row)
         ),
     );
 }
 
-fn protocol<'a>(origin: &Origin, face: &'a Face) -> &'a str {
-    let find = |is: &dyn Fn(&Shown) -> bool, otherwise: &'static str| {
-        face.protocols.iter().find(|p| !p.disabled && is(p)).map_or(otherwise, |p| p.name.as_str())
-    };
-    match origin {
-        Origin::Static => find(&|p| p.word == "Static", "static1"),
-        Origin::Kernel => find(&|p| p.word == "Kernel", "kernel1"),
-        Origin::Direct => find(&|p| p.word == "Direct", "direct1"),
-        Origin::Peer(addr) => find(&|p| p.session.as_ref().is_some_and(|s| s.neighbor == *addr), "gone"),
+/// Names of protocols by where routes come from: found once, not for each route.
+#[derive(Debug)]
+pub struct Names<'a> {
+    peers: BTreeMap<IpAddr, &'a str>,
+    own: &'a str,
+    kernel: &'a str,
+    direct: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// The names in `face`; of several protocols of one kind, the first.
+    pub fn of(face: &'a Face) -> Names<'a> {
+        let running = || face.protocols.iter().filter(|p| !p.disabled);
+        let first = |word: &str, otherwise: &'static str| {
+            running().find(|p| p.word == word).map_or(otherwise, |p| p.name.as_str())
+        };
+        let mut peers = BTreeMap::new();
+        for (session, name) in running().filter_map(|p| Some((p.session.as_ref()?, p.name.as_str()))) {
+            peers.entry(session.neighbor).or_insert(name);
+        }
+        Names {
+            peers,
+            own: first("Static", "static1"),
+            kernel: first("Kernel", "kernel1"),
+            direct: first("Direct", "direct1"),
+        }
+    }
+
+    fn name(&self, origin: &Origin) -> &'a str {
+        match origin {
+            Origin::Static => self.own,
+            Origin::Kernel => self.kernel,
+            Origin::Direct => self.direct,
+            Origin::Peer(addr) => self.peers.get(addr).copied().unwrap_or("gone"),
+        }
     }
 }
 
@@ -376,7 +402,7 @@ mod tests {
         };
         let now = Zoned::now();
         let mut reply = Reply::new();
-        routes(&[row], &Face::default(), false, &now, &mut reply);
+        routes(&[row], &Names::of(&Face::default()), false, &now, &mut reply);
         let text = reply.end(0, "");
         let time = now.strftime("%H:%M:%S");
         let first = format!("1007-192.168.2.0/26     via 10.0.0.2 on tunl0 [gone {time}] * (100/0) [?]\n");
