@@ -177,6 +177,7 @@ pub struct Table {
     learned: BTreeMap<(PeerId, Prefix), Learned>,
     selection: Selection,
     moved_next_hops: Vec<IpAddr>,
+    moved_links: Vec<IpAddr>,
     pending: Commit,
     decider: Decider,
     contenders: Vec<Contender>,
@@ -200,6 +201,7 @@ impl Table {
             learned: BTreeMap::new(),
             selection: Selection::default(),
             moved_next_hops: Vec::new(),
+            moved_links: Vec::new(),
             pending: Commit::default(),
             contenders: Vec::new(),
         }
@@ -311,17 +313,8 @@ impl Table {
 
     /// Tells the first step on the way to a next hop.
     pub fn next_hop_link(&mut self, addr: IpAddr, link: Option<Link>) {
-        if !self.next_hops.set_link(addr, link) {
-            return;
-        }
-        for at in 0..self.ribs.len() {
-            let attrs = &self.attrs;
-            let rib = &self.ribs[at];
-            let is_through = |id: &PrefixId| {
-                rib.best(*id).is_some_and(|b| attrs.get(b.attrs).next_hop().addr() == Some(addr))
-            };
-            let ids: Vec<PrefixId> = rib.ids().filter(is_through).collect();
-            ids.into_iter().for_each(|id| self.retell(at, id));
+        if self.next_hops.set_link(addr, link) {
+            self.moved_links.push(addr);
         }
     }
 
@@ -335,15 +328,9 @@ impl Table {
     /// Renames the cluster (RFC 4456 section 7): whatever was reflected is told again.
     pub fn set_cluster(&mut self, cluster_id: ClusterId) {
         self.config.local.cluster_id = cluster_id;
-        for rib in &mut self.ribs {
-            let ids: Vec<PrefixId> = rib.ids().collect();
-            for id in ids {
-                if let Some(best) = rib.best(id) {
-                    rib.set_best(id, None);
-                    self.attrs.release(best.attrs);
-                }
-                rib.mark(id);
-            }
+        for at in 0..self.ribs.len() {
+            let ids: Vec<PrefixId> = self.ribs[at].ids().collect();
+            ids.into_iter().for_each(|id| self.retell(at, id));
         }
     }
 
@@ -377,6 +364,7 @@ impl Table {
     /// Decides every dirty prefix and returns what follows from it.
     pub fn commit(&mut self) -> Commit {
         self.mark_moved_next_hops();
+        self.retell_moved_links();
         for at in 0..self.ribs.len() {
             let dirty = self.ribs[at].take_dirty();
             for id in &dirty {
@@ -410,6 +398,24 @@ impl Table {
             for id in affected {
                 rib.mark(id);
             }
+        }
+    }
+
+    /// Has those prefixes told again whose best path begins with another step: one pass for all that moved together.
+    fn retell_moved_links(&mut self) {
+        let mut moved = core::mem::take(&mut self.moved_links);
+        if moved.is_empty() {
+            return;
+        }
+        moved.sort_unstable();
+        for at in 0..self.ribs.len() {
+            let (attrs, rib) = (&self.attrs, &self.ribs[at]);
+            let is_through = |id: &PrefixId| {
+                let next_hop = rib.best(*id).and_then(|best| attrs.get(best.attrs).next_hop().addr());
+                next_hop.is_some_and(|addr| moved.binary_search(&addr).is_ok())
+            };
+            let ids: Vec<PrefixId> = rib.ids().filter(is_through).collect();
+            ids.into_iter().for_each(|id| self.retell(at, id));
         }
     }
 

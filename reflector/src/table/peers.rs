@@ -376,16 +376,11 @@ impl Table {
 
     /// A peer's kind changed: its paths pass differently. Forgetting that one was best has the groups told again.
     fn mark_paths_of(&mut self, id: PeerId) {
-        for rib in &mut self.ribs {
-            let ids: Vec<PrefixId> =
-                rib.ids().filter(|p| rib.candidates(*p).iter().any(|c| c.peer == id)).collect();
-            for prefix in ids {
-                if let Some(best) = rib.best(prefix) {
-                    rib.set_best(prefix, None);
-                    self.attrs.release(best.attrs);
-                }
-                rib.mark(prefix);
-            }
+        for at in 0..self.ribs.len() {
+            let rib = &self.ribs[at];
+            let is_theirs = |p: &PrefixId| rib.candidates(*p).iter().any(|c| c.peer == id);
+            let ids: Vec<PrefixId> = rib.ids().filter(is_theirs).collect();
+            ids.into_iter().for_each(|prefix| self.retell(at, prefix));
         }
     }
 }
