@@ -13,7 +13,8 @@ use lab::wait::{self, Gone};
 use lab::{sandbox, shell};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::dut::{Dut, Make};
+use crate::dut::{Dut, Make, clock};
+use crate::m;
 use crate::open::Open;
 use crate::plan::Plan;
 use crate::routes::Route;
@@ -31,7 +32,11 @@ pub(crate) struct Bench {
 /// Runs a case in a sandbox.
 pub(crate) fn run(make: Make, name: &str, case: fn(&mut Bench) -> Result<()>) -> Result<()> {
     let here = format!("conformance::{name}::here");
-    sandbox::isolated(&here, &make.needs(), || {
+    let mut needs = make.needs();
+    if name == m::STEPS_THE_CLOCK {
+        needs.push(clock::NEED);
+    }
+    sandbox::isolated(&here, &needs, || {
         cable()?;
         let mut bench = Bench { make, dut: None, plan: Plan::of(&[]), witness: None, sentinels: 0 };
         case(&mut bench)?;
@@ -104,6 +109,23 @@ impl Bench {
     pub(crate) fn reconfigure(&mut self, plan: Plan) -> Result<()> {
         self.dut.as_mut().context("no daemon was started")?.reload(&plan)?;
         self.plan = plan;
+        Ok(())
+    }
+
+    /// Our own daemon says when it started; that moment moves with the clock it is told by.
+    pub(crate) fn is_stepped(&self, offset_secs: i64) -> Result<()> {
+        if self.make != Make::Ours {
+            return Ok(());
+        }
+        let status: serde_json::Value = serde_json::from_str(&self.dut()?.tell(&["status", "-o", "json"])?)?;
+        let started = &status["started"];
+        let at: jiff::Timestamp = started["at"].as_str().context("no start")?.parse()?;
+        let ago = started["secs"].as_i64().context("no age")?;
+        let ahead = at.as_second() + ago - jiff::Timestamp::now().as_second();
+        ensure!(
+            (ahead - offset_secs).abs() <= 3,
+            "the daemon's clock is {ahead} s ahead, {offset_secs} expected"
+        );
         Ok(())
     }
 

@@ -362,6 +362,8 @@ fn k17(bench: &mut Bench) -> Result<()> {
     far.v4 = vec![192, 0, 2, 9];
     let prefixes = many(V4, 2, 10);
     e1.send(&far.announce(&prefixes))?;
+    // The kernel is asked for the way to a new next hop, so these come after what is sent behind them.
+    c1.until("routes by a next hop that is far", |conn| left(conn, &prefixes) == prefixes.len())?;
     bench.settle(&mut e1, &mut c1)?;
     e1.abort()?;
     c1.changes.clear();

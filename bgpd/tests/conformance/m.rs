@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use lab::shell;
 
 use crate::bench::{Bench, same};
+use crate::dut::{NO_WORD, clock};
+use crate::k::KEPT;
 use crate::plan::{Knob, Peer, Plan};
 use crate::routes::{Route, many};
 use crate::speaker::{C1, Change, Conn, DUT_ID, E1, E2, Heard, N1, Who, client, spare};
@@ -256,6 +258,71 @@ fn m7(bench: &mut Bench) -> Result<()> {
     old.is_up()
 }
 
-fn m8(_bench: &mut Bench) -> Result<()> {
-    bail!("the wall clock cannot be stepped in a namespace; {} a clock of its own", crate::dut::NO_WORD)
+/// The row that needs a clock.
+pub(crate) const STEPS_THE_CLOCK: &str = "m8";
+
+/// An hour forward and back, a day and back beyond the start: a restart timer, a long-lived stale timer, hold timers and
+/// keepalives run meanwhile, and each takes as long as without. A daemon that knows no long-lived stale routes is asked
+/// for the others.
+fn m8(bench: &mut Bench) -> Result<()> {
+    const HOUR: i64 = 3600;
+    let mut plan = Plan::six().with_all(&[E1, E2, C1], &Knob::Graceful(60)).with(N1, Knob::HoldSecs(3));
+    plan.own_clock = true;
+    let lasts = match bench.start(plan.clone().with_all(&[E2, C1], &Knob::LongLived(3600))) {
+        Err(why) if format!("{why:#}").starts_with(NO_WORD) => {
+            bench.start(plan)?;
+            false
+        }
+        started => started.map(|()| true)?,
+    };
+    let kept = [(V4, KEPT), (V6, KEPT)];
+    let restarts = |who: Who, secs| who.open().graceful(0, secs, &kept);
+    let long = |secs| [(V4, KEPT, secs), (V6, KEPT, secs)];
+    let mut e1 = bench.establish_with(E1, &restarts(E1, 6))?;
+    let mut e2 = bench.establish_with(E2, &restarts(E2, 0).long_lived(&long(9)))?;
+    let mut c1 = bench.establish_with(C1, &restarts(C1, 60).long_lived(&long(60)))?;
+    let mut n1 = bench.establish(N1)?;
+    for conn in [&mut e1, &mut e2, &mut c1, &mut n1] {
+        conn.send(&[end_of_rib(V4), end_of_rib(V6)].concat())?;
+    }
+    let mut waits = vec![("restart time", 6.0, many(V4, 1, 5))];
+    e1.send(&Route::of(E1).announce(&waits[0].2))?;
+    bench.settle(&mut e1, &mut c1)?;
+    if lasts {
+        waits.push(("long-lived stale time", 9.0, many(V4, 2, 5)));
+        e2.send(&Route::of(E2).announce(&waits[1].2))?;
+        bench.settle(&mut e2, &mut c1)?;
+    }
+    let began = Instant::now();
+    e1.abort()?;
+    e2.abort()?;
+    n1.heard.clear();
+    let mut second = Duration::ZERO;
+    for offset in [HOUR, -HOUR, 24 * HOUR, 0, -24 * HOUR] {
+        clock::step(offset)?;
+        bench.is_stepped(offset)?;
+        second += Duration::from_secs(1);
+        while began.elapsed() < second {
+            n1.send(&keepalive())?;
+            n1.pump(Duration::from_millis(200), |_| false)?;
+        }
+        bench.settle(&mut n1, &mut c1)?;
+        for (what, _, prefixes) in &waits {
+            same(&format!("routes within the {what}"), known(&c1, prefixes), prefixes.len())?;
+        }
+    }
+    let beats = n1.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Keepalive)).count();
+    ensure!((3..=12).contains(&beats), "{beats} KEEPALIVEs within 5 s, at a hold time of 3 s");
+    n1.is_up()?;
+    for (what, secs, prefixes) in &waits {
+        c1.until(what, |conn| known(conn, prefixes) == 0)?;
+        let took = began.elapsed().as_secs_f32();
+        ensure!((secs - 1.0..secs + 1.5).contains(&took), "a {what} of {secs} s took {took} s");
+    }
+    c1.is_up()
+}
+
+/// How many of these it is told of.
+fn known(conn: &Conn, prefixes: &[String]) -> usize {
+    prefixes.iter().filter(|prefix| conn.told(prefix).is_some()).count()
 }

@@ -105,6 +105,8 @@ pub(crate) struct Plan {
     pub(crate) decision: Option<&'static str>,
     /// Whether routes go to the kernel, and next hops are looked up there.
     pub(crate) kernel: bool,
+    /// Whether the daemon has a wall clock of its own that the case steps.
+    pub(crate) own_clock: bool,
     /// Further lines for our own daemon, where no other has the like.
     pub(crate) more: String,
     /// Whether a session stands by and is looked at after the case.
@@ -121,6 +123,7 @@ impl Plan {
             range: None,
             decision: None,
             kernel: false,
+            own_clock: false,
             more: String::new(),
             witness: true,
         }

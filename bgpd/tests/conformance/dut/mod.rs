@@ -18,6 +18,7 @@ use lab::{shell, wait};
 use crate::plan::{Knob, Plan};
 
 mod bird;
+pub(crate) mod clock;
 mod frr;
 mod gobgp;
 mod openbgpd;
@@ -94,16 +95,22 @@ impl Dut {
         let config = work.join("dut.conf");
         fs::write(&config, render(make, plan)?)?;
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600))?;
-        let (command, beside) = match make {
+        let (mut command, beside) = match make {
             Make::Ours => (ours::command(&config)?, Vec::new()),
             Make::Bird => (bird::command(&config), Vec::new()),
             Make::Frr => frr::command(&config)?,
             Make::GoBgp => (gobgp::command(&config), Vec::new()),
             Make::OpenBgpd => (openbgpd::command(&config)?, Vec::new()),
         };
+        if plan.own_clock {
+            clock::preload(&mut command)?;
+        }
         let daemon = Daemon::spawn("dut", command)?;
         let dut = Dut { make, daemon, _beside: beside, config };
         dut.daemon.wait_listen(179)?;
+        if plan.own_clock {
+            clock::covers(make, &dut.daemon)?;
+        }
         match make {
             Make::Ours => ours::wait_ready(&dut.daemon)?,
             Make::GoBgp | Make::OpenBgpd | Make::Bird | Make::Frr => {}
