@@ -46,16 +46,17 @@ const FIXED: usize = HEADER_OCTETS + 4;
 impl AttrBlock {
     /// Encodes attributes. With a next hop that does not [fit](NextHop::fits) the family and context the block writes nothing.
     pub fn new(attrs: &AttrSet, family: Family, ctx: &WireContext) -> AttrBlock {
-        let classic = family == Family::IPV4_UNICAST && matches!(attrs.next_hop(), NextHop::V4(_));
+        let hop = attrs.next_hop();
+        let classic = family == Family::IPV4_UNICAST && matches!(hop, NextHop::V4(_));
         let mut template = Vec::with_capacity(FIXED + 48 + attrs.octets().len());
         template.extend_from_slice(&writer::header(MessageKind::Update));
         template.extend_from_slice(&[0, 0, 0, 0]);
         if classic {
-            put_attrs(&mut template, attrs, Some(attrs.next_hop()), ctx.asn_width);
+            put_attrs(&mut template, attrs, Some(&hop), ctx.asn_width);
             let len = (template.len() - FIXED) as u16;
             patch(&mut template, FIXED - 2, len);
         } else {
-            put_mp_reach(&mut template, family, attrs.next_hop());
+            put_mp_reach(&mut template, family, &hop);
         }
         let before = template.len();
         if !classic {
@@ -63,7 +64,7 @@ impl AttrBlock {
         }
         let form = if classic { Form::Classic } else { Form::Multiprotocol };
         let (add_path, max) = (ctx.add_path.contains(family), ctx.message_max.octets());
-        let hop_fits = attrs.next_hop().fits(family, ctx);
+        let hop_fits = hop.fits(family, ctx);
         AttrBlock { family, template, before, form, add_path, max, hop_fits }
     }
 

@@ -170,7 +170,7 @@ proptest! {
 
     #[test]
     fn updates_read_back(set in attr_set(), (family, routes) in routes(), ctx in context()) {
-        let set = set.with_next_hop(fitting(family, set.next_hop(), &ctx));
+        let set = set.with_next_hop(fitting(family, &set.next_hop(), &ctx));
         let mut out = BytesMut::new();
         let block = AttrBlock::new(&set, family, &ctx);
         let written = block.encode_updates(routes.iter().cloned(), &mut out).unwrap();

@@ -12,7 +12,6 @@ use super::{
 use crate::context::AsnWidth;
 use crate::iana::AttrCode;
 use crate::id::{Asn, ClusterId, RouterId};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -36,12 +35,12 @@ impl AttrSetBuilder {
         // Room for an originator and two clusters, or an AS and a few communities, without growing.
         let mut block = Vec::with_capacity(set.octets().len() + 48);
         block.extend_from_slice(set.octets());
-        AttrSetBuilder { block, next_hop: *set.next_hop() }
+        AttrSetBuilder { block, next_hop: set.next_hop() }
     }
 
     /// The set.
     pub fn build(&self) -> AttrSet {
-        AttrSet::from_block(Arc::from(self.block.as_slice()), self.next_hop)
+        AttrSet::new(&self.next_hop, self.block.len(), |out| out.copy_from_slice(&self.block))
     }
 
     /// Sets the next hop.

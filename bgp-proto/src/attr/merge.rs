@@ -4,10 +4,9 @@
 //! them (RFC 6793 section 4.2.3): AS numbers are widened, and AS4_PATH and AS4_AGGREGATOR replace what their originals
 //! could not say.
 
-use super::{AsPath, Flags, RawAttr, Segment, number};
+use super::{AsPath, AttrSet, Flags, NextHop, RawAttr, Segment, number};
 use crate::attr::build::header;
 use crate::id::Asn;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The path of a two-octet session in four octets, merged with its AS4_PATH.
@@ -110,18 +109,16 @@ impl<'a> Sorted<'a> {
         inline.unwrap_or(&[]).iter().flatten().chain(&self.spill)
     }
 
-    pub(crate) fn to_block(&self) -> Arc<[u8]> {
+    pub(crate) fn to_set(&self, next_hop: &NextHop) -> AttrSet {
         let octets =
             |attr: &RawAttr<'_>| header(attr.flags, attr.code, attr.value.len()).1 + attr.value.len();
         let total: usize = self.iter().map(octets).sum();
-        let mut block: Arc<[u8]> = core::iter::repeat_n(0, total).collect();
-        if let Some(mut out) = Arc::get_mut(&mut block) {
+        AttrSet::new(next_hop, total, |mut out| {
             for attr in self.iter() {
                 let (header, header_len) = header(attr.flags, attr.code, attr.value.len());
                 out = copy(copy(out, header.get(..header_len).unwrap_or(&[])), attr.value);
             }
-        }
-        block
+        })
     }
 }
 

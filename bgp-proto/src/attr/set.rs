@@ -1,10 +1,11 @@
 //! What is kept of a route's attributes.
 //!
-//! An [`AttrSet`] is one immutable, shared block of bytes and a next hop. The block holds the attributes in canonical
-//! form: sorted by code, one copy of each, flags with the meaningless bits cleared and the extended-length bit only where
-//! it is needed, AS numbers four octets wide. So two sets are equal exactly if their bytes are, a set can be interned by
+//! An [`AttrSet`] is one immutable, shared block of bytes: the next hop's length and octets, then the attributes in
+//! canonical form: sorted by code, one copy of each, flags with the meaningless bits cleared and the extended-length bit only
+//! where it is needed, AS numbers four octets wide. So two sets are equal exactly if their bytes are, a set can be interned by
 //! hashing its bytes, and sending it to a four-octet peer is a copy. MP_REACH_NLRI, MP_UNREACH_NLRI, NEXT_HOP and the
-//! AS4 attributes are never in the block: they belong to one message or one session.
+//! AS4 attributes are never among the attributes: they belong to one message or one session. The next hop stands in the
+//! block and not beside it, for a value of its own would take as much room as most blocks.
 
 use super::{Flags, NextHop, RawAttr, RawAttrs};
 use crate::context::AsnWidth;
@@ -16,37 +17,55 @@ use core::fmt;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttrSet {
     block: Arc<[u8]>,
-    next_hop: NextHop,
 }
 
 impl AttrSet {
-    /// The caller has made the block canonical.
+    /// The next hop and, behind it, what `fill` writes: `len` octets of attributes, which the caller makes canonical.
     #[inline]
-    pub(crate) fn from_block(block: Arc<[u8]>, next_hop: NextHop) -> AttrSet {
-        AttrSet { block, next_hop }
+    pub(crate) fn new(next_hop: &NextHop, len: usize, fill: impl FnOnce(&mut [u8])) -> AttrSet {
+        let start = 1 + next_hop.octets_len();
+        let mut block: Arc<[u8]> = core::iter::repeat_n(0, start + len).collect();
+        if let Some(out) = Arc::get_mut(&mut block)
+            && let Some((first, rest)) = out.split_first_mut()
+            && let Some((hop, attrs)) = rest.split_at_mut_checked(start - 1)
+        {
+            *first = (start - 1) as u8;
+            next_hop.with_octets(|octets| hop.copy_from_slice(octets));
+            fill(attrs);
+        }
+        AttrSet { block }
     }
 
-    /// The same attributes with another next hop. Shares the block.
+    /// The same attributes with another next hop.
     pub fn with_next_hop(&self, next_hop: NextHop) -> AttrSet {
-        AttrSet { block: self.block.clone(), next_hop }
+        let attrs = self.octets();
+        AttrSet::new(&next_hop, attrs.len(), |out| out.copy_from_slice(attrs))
+    }
+
+    #[inline]
+    fn parts(&self) -> (&[u8], &[u8]) {
+        match self.block.split_first() {
+            Some((len, rest)) => rest.split_at_checked(usize::from(*len)).unwrap_or((&[], &[])),
+            None => (&[], &[]),
+        }
     }
 
     /// Where to send packets.
     #[inline]
-    pub fn next_hop(&self) -> &NextHop {
-        &self.next_hop
+    pub fn next_hop(&self) -> NextHop {
+        NextHop::from_octets(self.parts().0).unwrap_or(NextHop::NONE)
     }
 
     /// The canonical bytes, without the next hop.
     #[inline]
     pub fn octets(&self) -> &[u8] {
-        &self.block
+        self.parts().1
     }
 
     /// The attributes, sorted by code.
     #[inline]
     pub fn iter(&self) -> RawAttrs<'_> {
-        RawAttrs::new(&self.block)
+        RawAttrs::new(self.octets())
     }
 
     /// The attribute of this code.
@@ -91,7 +110,7 @@ impl AttrSet {
 impl fmt::Debug for AttrSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut set = f.debug_map();
-        set.entry(&AttrCode::NEXT_HOP, &self.next_hop);
+        set.entry(&AttrCode::NEXT_HOP, &self.next_hop());
         for attr in self.iter() {
             match attr.code {
                 AttrCode::ORIGIN => set.entry(&attr.code, &self.origin()),

@@ -184,7 +184,7 @@ impl<'a> Update<'a> {
     /// allocation on a four-octet session.
     pub fn attr_set(&self, next_hop: NextHop) -> AttrSet {
         if self.ctx.asn_width == AsnWidth::Four {
-            return AttrSet::from_block(self.sorted(None, None).to_block(), next_hop);
+            return self.sorted(None, None).to_set(&next_hop);
         }
         let value = |code| self.value(code);
         let (aggregator, as4) =
@@ -192,7 +192,7 @@ impl<'a> Update<'a> {
         let as4_path = self.as4_path().filter(|_| as4 == As4::Counts);
         let path = value(AttrCode::AS_PATH).map(|_| merged_path(self.as_path(), as4_path));
         let sorted = self.sorted(path.as_deref(), aggregator.as_ref().map(|octets| &octets[..]));
-        AttrSet::from_block(sorted.to_block(), next_hop)
+        sorted.to_set(&next_hop)
     }
 
     /// The attributes that are kept, with the path and aggregator of a two-octet session replaced.

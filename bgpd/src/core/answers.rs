@@ -125,7 +125,7 @@ impl Context<'_> {
             peer: addr,
             peer_name: name,
             path_id: (path_id.0 != 0).then_some(path_id.0),
-            next_hops: next_hops(attrs.next_hop()),
+            next_hops: next_hops(&attrs.next_hop()),
             attributes: Some(attributes(attrs)),
             best: false,
             step: None,

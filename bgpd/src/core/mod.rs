@@ -249,8 +249,10 @@ impl Core {
         let restart = &self.desired.restart;
         let patience = Patience::new(restart.wait_for_unreachable, restart.selection_deferral);
         self.deferral = Some(Startup::new(now, patience, [], Strangers::None));
-        // A speaker that forwards nothing cannot tell a restart from a start: its peers may well keep its routes.
-        if self.adopted > 0 || self.desired.kernel.is_none() {
+        // A speaker that forwards nothing cannot tell a restart from a start: its peers may well keep its routes, unless it
+        // never asked anybody to.
+        let asks = self.desired.peers.values().any(|peer| peer.graceful_restart.is_some());
+        if self.adopted > 0 || (self.desired.kernel.is_none() && asks) {
             self.table.defer();
         }
         let peers: Vec<_> = self.desired.peers.values().cloned().collect();

@@ -181,7 +181,7 @@ impl Export<'_> {
             (LearnedFrom::Peer(_), NextHopRule::Unchanged) => false,
             (LearnedFrom::Peer(_), NextHopRule::Auto) => key.kind == PeerKind::External,
         };
-        if own { key.own } else { Some(*attrs.next_hop()) }
+        if own { key.own } else { Some(attrs.next_hop()) }
     }
 
     fn for_external(

@@ -3,7 +3,7 @@
 //! Each gets what makes it fast and nothing that makes it slow: no kernel routes, no coalescing or advertisement delays,
 //! no graceful restart.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::wire::ASN;
+use super::wire::{self, ASN};
 use crate::peers::ours;
 
 /// Where the daemon listens.
@@ -101,14 +101,14 @@ pub(super) struct Usage {
 
 impl Running {
     /// Starts a daemon and waits until it listens.
-    pub(super) fn start(contender: Contender, directory: &Path) -> Result<Running> {
+    pub(super) fn start(contender: Contender, clients: u32, directory: &Path) -> Result<Running> {
         fs::create_dir_all(directory)?;
         let port = if matches!(contender, Contender::Openbgpd | Contender::Bird | Contender::Frr) {
             179
         } else {
             PORT
         };
-        let mut command = command(contender, directory)?;
+        let mut command = command(contender, clients, directory)?;
         let log = fs::File::create(directory.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().with_context(|| format!("cannot start {contender}"))?;
@@ -164,7 +164,7 @@ fn family(pid: u32) -> Result<Vec<u32>> {
     Ok(all)
 }
 
-fn command(contender: Contender, directory: &Path) -> Result<Command> {
+fn command(contender: Contender, clients: u32, directory: &Path) -> Result<Command> {
     let file = |name: &str, text: String| -> Result<PathBuf> {
         let path = directory.join(name);
         fs::write(&path, text)?;
@@ -207,7 +207,7 @@ fn command(contender: Contender, directory: &Path) -> Result<Command> {
                 "19000",
                 "-f",
             ]);
-            command.arg(file("frr.conf", frr())?).arg("-i").arg(directory.join("pid"));
+            command.arg(file("frr.conf", frr(clients)?)?).arg("-i").arg(directory.join("pid"));
             command.arg("--vty_socket").arg(directory);
             command
         }
@@ -248,13 +248,18 @@ fn bird() -> String {
     )
 }
 
-fn frr() -> String {
-    format!(
-        "router bgp {ASN}\n bgp router-id 9.9.9.9\n no bgp ebgp-requires-policy\n coalesce-time 0\n bgp listen limit 65535\n\
-         neighbor c peer-group\n neighbor c remote-as {ASN}\n neighbor c passive\n neighbor c advertisement-interval 0\n\
-         bgp listen range 127.0.0.0/8 peer-group c\n address-family ipv4 unicast\n  neighbor c activate\n\
-         neighbor c route-reflector-client\n exit-address-family\n"
-    )
+/// Neighbours one by one: those that come through a listen range cost FRR several times as much.
+fn frr(clients: u32) -> Result<String> {
+    let mut text = format!(
+        "router bgp {ASN}\n bgp router-id 9.9.9.9\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n\
+         coalesce-time 0\n neighbor c peer-group\n neighbor c remote-as {ASN}\n neighbor c passive\n\
+         neighbor c advertisement-interval 0\n"
+    );
+    for client in 0..clients {
+        writeln!(text, " neighbor {} peer-group c", wire::address_of(client))?;
+    }
+    text.push_str(" address-family ipv4 unicast\n  neighbor c activate\n  neighbor c route-reflector-client\n exit-address-family\n");
+    Ok(text)
 }
 
 fn gobgp() -> String {

@@ -183,7 +183,7 @@ impl Row {
 
     fn measure(self, contender: Contender, directory: &Path) -> Result<Sample> {
         let Row { scenario, clients, prefixes } = self;
-        let daemon = Running::start(contender, directory)?;
+        let daemon = Running::start(contender, clients, directory)?;
         let mesh = Mesh { clients, prefixes };
         match scenario {
             Scenario::R1 | Scenario::R2 | Scenario::R3 | Scenario::R6 => {
