@@ -4,37 +4,18 @@
 mod tables;
 mod wire;
 
-use reflector::ids::PeerId;
-use reflector::session::{Backlog, Config, ConnId, Connect, Session, Verdict as Admission};
-use reflector::time::{Duration, Instant};
+use sim::random::Random;
 pub use tables::table;
 pub use wire::{attributes, differential, message, roundtrip};
 
-/// A peer that sends anything, in pieces of any size, with time passing in between.
+/// Steps of a meeting, at most.
+const STEPS_MAX: usize = 300;
+
+/// A node of the simulation and a peer that is nobody's session: the octets draw what it says, and what else happens.
 pub fn session(data: &[u8]) {
-    let mut config = Config::new(bgp_proto::Asn(65001), bgp_proto::RouterId(1), bgp_proto::Asn(65002));
-    config.connect = Connect::Passive;
-    let mut session = Session::new(PeerId(1), config, 7);
-    let mut now = Instant::EPOCH;
-    session.start(now);
-    let Admission::Accepted(mut conn) = session.accepted(now) else { return };
-    let mut rest = data;
-    while let Some((step, tail)) = rest.split_first() {
-        let (piece, tail) = tail.split_at(usize::from(*step & 0x3F).min(tail.len()));
-        rest = tail;
-        session.received(conn, piece, now);
-        if step & 0x40 != 0 {
-            now = now + Duration::from_secs(u64::from(step >> 7) * 60 + 1);
-            session.timeout(now, &Nothing);
-        }
-        session.poll_transmit(conn, 4096, now, drop);
-        while session.poll_action().is_some() {}
-        while session.poll_event().is_some() {}
-        if session.connections().count() == 0
-            && let Admission::Accepted(next) = session.accepted(now)
-        {
-            conn = next;
-        }
+    let steps = (data.len() / 4).min(STEPS_MAX);
+    if let Err(what) = sim::stranger::meet(Random::scripted(data), steps) {
+        panic!("{what}");
     }
 }
 
@@ -42,18 +23,5 @@ pub fn session(data: &[u8]) {
 pub fn cluster(data: &[u8]) {
     if let Err(failure) = sim::run_scripted(data, 3) {
         panic!("{}\n{}", failure.what, failure.trace);
-    }
-}
-
-/// A kernel that holds nothing.
-struct Nothing;
-
-impl Backlog for Nothing {
-    fn has_unread(&self, _: ConnId) -> bool {
-        false
-    }
-
-    fn unsent(&self, _: ConnId) -> usize {
-        0
     }
 }

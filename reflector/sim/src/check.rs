@@ -86,7 +86,7 @@ fn sessions(world: &World, node: &Node, process: &Process) -> Option<String> {
 }
 
 /// What a table says that it tells a peer.
-fn told(process: &Process, to: NodeId) -> BTreeMap<(Family, &Nlri), &AttrSet> {
+pub(crate) fn told(process: &Process, to: NodeId) -> BTreeMap<(Family, &Nlri), &AttrSet> {
     let table = &process.table;
     let families = FamilySet::UNICAST.iter();
     let prefixes =

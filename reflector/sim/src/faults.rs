@@ -157,7 +157,7 @@ fn draw_one(topology: &Topology, random: &mut Random) -> Option<Fault> {
     })
 }
 
-fn draw_stop(random: &mut Random) -> Stop {
+pub(crate) fn draw_stop(random: &mut Random) -> Stop {
     match random.below(3) {
         0 => Stop::Shutdown("maintenance".to_owned()),
         1 => Stop::Reset(String::new()),

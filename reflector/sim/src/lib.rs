@@ -10,6 +10,7 @@ pub mod check;
 pub mod faults;
 pub mod node;
 pub mod random;
+pub mod stranger;
 pub mod topology;
 pub mod trace;
 pub mod wire;
