@@ -3,7 +3,9 @@
 
 mod calico;
 
-use anyhow::{Result, bail, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
 use calico::{Bird, Files, reported_routes};
 use lab::daemon::{Daemon, write};
 use lab::here;
@@ -83,7 +85,10 @@ fn three_nodes_in_a_mesh_with_a_real_bird_between_them() -> Result<()> {
             "{report:?}"
         );
         reloads(&nodes, &one)?;
-        restarts(&nodes, &mut one)
+        reloads_that_change_nothing(&nodes, &one)?;
+        crowd(&one)?;
+        restarts(&nodes, &mut one)?;
+        operators(&nodes, &one)
     })
 }
 
@@ -128,15 +133,109 @@ fn reloads(nodes: &[Node], one: &Bird) -> Result<()> {
     Ok(())
 }
 
-/// Three times `kill -9`: neighbours see nothing of it in their kernels.
-fn restarts(nodes: &[Node], one: &mut Bird) -> Result<()> {
+/// Everything that kernels of all nodes say of routes.
+fn monitors(nodes: &[Node], what: &str) -> Result<Vec<Daemon>> {
     let monitor = |node: &Node| {
         let mut command = node.command("ip");
         command.args(["-4", "monitor", "route"]);
-        Daemon::spawn(&format!("monitor-{}", node.name), command)
+        Daemon::spawn(&format!("{what}-{}", node.name), command)
     };
-    let own = monitor(&nodes[0])?;
-    let far = monitor(&nodes[2])?;
+    nodes.iter().map(monitor).collect()
+}
+
+fn events(monitors: &[Daemon]) -> Vec<String> {
+    monitors.iter().map(Daemon::log).collect()
+}
+
+/// SIGHUP, files written again, `configure`: no kernel hears of it, and no session. Then one block more: the others hear of that alone.
+fn reloads_that_change_nothing(nodes: &[Node], one: &Bird) -> Result<()> {
+    let line = |of: &str| -> Result<String> {
+        let status = one.say("show status")?;
+        let found = status.iter().find_map(|line| Some(line.split_once(of)?.1.to_owned()));
+        found.with_context(|| format!("{status:?}"))
+    };
+    let loaded = || line("Last reconfiguration on ");
+    let watched = monitors(nodes, "quiet")?;
+    let before = one.say("show protocols")?;
+    let mut files = files("10.0.0.1", &["10.0.0.2", "10.0.0.3"]);
+    files.blocks.push("192.168.4.0/26".to_owned());
+    type Hint<'a> = &'a dyn Fn() -> Result<()>;
+    let hints: [Hint<'_>; 3] =
+        [&|| one.daemon.signal("HUP"), &|| files.write(&one.directory), &|| one.say("configure").map(drop)];
+    for hint in hints {
+        // Times are told in seconds.
+        wait::until("a second has passed", SOON, || {
+            ensure!(line("Current server time is ")? != loaded()?);
+            Ok(())
+        })?;
+        let then = loaded()?;
+        hint()?;
+        wait::until("the files were read", SOON, || {
+            ensure!(loaded()? != then);
+            Ok(())
+        })?;
+    }
+    wait::holds("no route moves", Duration::from_secs(2), || {
+        ensure!(events(&watched).iter().all(String::is_empty), "{:?}", events(&watched));
+        ensure!(one.say("show protocols")? == before, "sessions were touched");
+        Ok(())
+    })?;
+    files.blocks.push("192.168.5.0/26".to_owned());
+    files.write(&one.directory)?;
+    wait_gateway(&nodes[2], "192.168.5.0/26", "10.0.0.1")?;
+    wait_gateway(&nodes[1], "192.168.5.0/26", "10.0.0.1")?;
+    wait::holds("only the block moves", Duration::from_secs(1), || {
+        let all = events(&watched);
+        let lines = all.iter().flat_map(|log| log.lines());
+        ensure!(lines.clone().count() == 3 && lines.clone().all(|l| l.contains("192.168.5.0/26")), "{all:?}");
+        Ok(())
+    })
+}
+
+/// What operators type: sessions that stop and start by hand, routes that a condition picks.
+fn operators(nodes: &[Node], one: &Bird) -> Result<()> {
+    let picked = one.client(&["show", "route", "where", "bgp_next_hop", "=", "10.0.0.3"])?;
+    ensure!(picked.contains("192.168.3.0/26") && !picked.contains("192.168.2.0/26"), "{picked}");
+    let judged = one.client(&["show", "route", "filter", "calico_kernel_programming", "all"])?;
+    ensure!(judged.contains("192.168.3.0/26") && judged.contains("Kernel.metric: 1024"), "{judged}");
+    let wrong = one.say("show route where bogus > 1")?;
+    ensure!(wrong == ["9001 syntax error"], "{wrong:?}");
+    ensure!(one.say("disable Mesh_10_0_0_2")? == ["0009-Mesh_10_0_0_2: disabled", "0000 "]);
+    wait::until("the session is down", SOON, || {
+        let rows = one.say("show protocols Mesh_10_0_0_2")?;
+        ensure!(rows.iter().any(|row| row.contains(" down ")), "{rows:?}");
+        ensure!(nodes[0].routes_to("192.168.2.0/26")?.is_empty());
+        Ok(())
+    })?;
+    ensure!(one.say("restart Mesh_10_0_0_2")? == ["0008-Mesh_10_0_0_2: already disabled", "0000 "]);
+    ensure!(one.say("enable Mesh_10_0_0_2")? == ["0011-Mesh_10_0_0_2: enabled", "0000 "]);
+    wait_gateway(&nodes[0], "192.168.2.0/26", "10.0.0.2")?;
+    wait::until("all sessions again", SOON * 2, || {
+        ensure!(one.ready()? == 2);
+        Ok(())
+    })
+}
+
+/// Clients that ask much and read nothing, and clients that say nothing, cost nobody else anything.
+fn crowd(one: &Bird) -> Result<()> {
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let mut deaf = calico::Dialogue::open(&one.socket)?;
+        deaf.ask_without_end()?;
+        crowd.push(deaf);
+        crowd.push(calico::Dialogue::open(&one.socket)?);
+    }
+    wait::holds("probes are answered", Duration::from_secs(1), || {
+        ensure!(one.ready()? == 2);
+        Ok(())
+    })?;
+    drop(crowd);
+    Ok(())
+}
+
+/// Three times `kill -9`: neighbours see nothing of it in their kernels.
+fn restarts(nodes: &[Node], one: &mut Bird) -> Result<()> {
+    let watched = monitors(nodes, "restarts")?;
     for _ in 0..3 {
         one.kill_and_start()?;
         wait::until("ready again", SOON * 2, || {
@@ -144,7 +243,6 @@ fn restarts(nodes: &[Node], one: &mut Bird) -> Result<()> {
             Ok(())
         })?;
     }
-    let events = (own.log(), far.log());
-    ensure!(events.0.is_empty() && events.1.is_empty(), "{events:?}");
+    ensure!(events(&watched).iter().all(String::is_empty), "{:?}", events(&watched));
     Ok(())
 }

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use bgp_proto::Prefix;
 
+use super::lang::FilterText;
+use crate::control::bird::Destination;
+
 /// What a client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -37,17 +40,33 @@ pub enum Command {
     Restrict,
     /// `down`.
     Down,
-    /// `restart` and `reload`, by name.
-    Again(Again, Which),
+    /// `disable`, `enable`, `restart` and `reload`, by name.
+    Order(Order, Which),
 }
 
-/// What is done again.
+/// What is done with a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// The session.
+pub enum Order {
+    /// It ends.
+    Disable,
+    /// It begins again.
+    Enable,
+    /// It ends and begins again.
     Restart,
-    /// Its routes.
+    /// Its routes are asked for and told again.
     Reload,
+}
+
+impl Order {
+    /// As operators say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Order::Disable => "disable",
+            Order::Enable => "enable",
+            Order::Restart => "restart",
+            Order::Reload => "reload",
+        }
+    }
 }
 
 /// Protocols meant.
@@ -70,10 +89,10 @@ pub struct Routes {
     pub count: bool,
     /// Only those in use.
     pub primary: bool,
-    /// To this destination.
-    pub prefix: Option<Prefix>,
-    /// The best way to this address.
-    pub covering: Option<IpAddr>,
+    /// Only to this destination.
+    pub destination: Option<Destination>,
+    /// That pass this filter, and as it leaves them.
+    pub filter: Option<FilterText>,
     /// From this protocol.
     pub protocol: Option<String>,
     /// As this protocol is told them.
@@ -96,7 +115,16 @@ enum Word {
 
 /// Reads a line.
 pub fn parse(line: &str) -> Result<Command, Refusal> {
+    let (line, filter, behind) = split_filter(line);
     let words = words(line)?;
+    if let Some(filter) = filter {
+        return match words.as_slice() {
+            [Word::Plain(show), Word::Plain(route), rest @ ..] if show == "show" && route == "route" => {
+                Ok(Command::Routes(Routes { filter: Some(filter), ..routes(&[rest, &behind].concat())? }))
+            }
+            _ => syntax(),
+        };
+    }
     let mut words = words.into_iter().peekable();
     let mut plain = || match words.next() {
         Some(Word::Plain(word)) => Some(word),
@@ -111,14 +139,40 @@ pub fn parse(line: &str) -> Result<Command, Refusal> {
         "configure" => return configure(&words.collect::<Vec<_>>()),
         "restrict" => Command::Restrict,
         "down" => Command::Down,
-        "restart" => Command::Again(Again::Restart, which(words.next())?),
-        "reload" => Command::Again(Again::Reload, which(words.next())?),
-        "disable" | "enable" | "debug" | "mrtdump" | "echo" | "eval" => {
+        "disable" => Command::Order(Order::Disable, which(words.next())?),
+        "enable" => Command::Order(Order::Enable, which(words.next())?),
+        "restart" => Command::Order(Order::Restart, which(words.next())?),
+        "reload" => {
+            // `in` and `out` are parts of what is done.
+            let _ = words.next_if(|w| matches!(w, Word::Plain(w) if w == "in" || w == "out"));
+            Command::Order(Order::Reload, which(words.next())?)
+        }
+        "debug" | "mrtdump" | "echo" | "eval" => {
             return Err(Refusal(9001, format!("{first} is not supported")));
         }
         _ => return syntax(),
     };
     if words.next().is_some() { syntax() } else { Ok(command) }
+}
+
+/// A command, the filter in it, which is in a language of its own, and the words behind that.
+fn split_filter(line: &str) -> (&str, Option<FilterText>, Vec<Word>) {
+    let split = |word: &str| line.split_once(word).filter(|(command, _)| !command.contains('"'));
+    let (command, text, filter): (_, _, fn(String) -> FilterText) =
+        match (split(" where "), split(" filter ")) {
+            (Some((command, text)), _) => (command, text, FilterText::Where),
+            (None, Some((command, text))) => (command, text, FilterText::Filter),
+            (None, None) => return (line, None, Vec::new()),
+        };
+    let mut text = text.trim().trim_end_matches(';').trim_end();
+    let mut behind = Vec::new();
+    while let Some((before, word)) = text.rsplit_once(char::is_whitespace)
+        && matches!(word, "all" | "primary" | "count")
+    {
+        behind.push(Word::Plain(word.to_owned()));
+        text = before.trim_end();
+    }
+    (command, Some(filter(text.to_owned())), behind)
 }
 
 fn which(word: Option<Word>) -> Result<Which, Refusal> {
@@ -137,7 +191,7 @@ fn show(what: &str, rest: &[Word]) -> Result<Command, Refusal> {
         "memory" if is_alone => Ok(Command::Memory),
         "interfaces" if is_alone => Ok(Command::Interfaces),
         "protocols" => protocols(rest),
-        "route" => routes(rest),
+        "route" => routes(rest).map(Command::Routes),
         "roa" => Err(Refusal(9001, "No ROA table defined".to_owned())),
         "bfd" => Err(Refusal(9001, "There is no BFD protocol running".to_owned())),
         "interfaces" | "static" | "symbols" | "ospf" | "rip" => {
@@ -178,7 +232,7 @@ fn configure(rest: &[Word]) -> Result<Command, Refusal> {
     Ok(Command::Configure { check, file })
 }
 
-fn routes(rest: &[Word]) -> Result<Command, Refusal> {
+fn routes(rest: &[Word]) -> Result<Routes, Refusal> {
     let mut routes = Routes::default();
     let mut words = rest.iter();
     let name = |word: Option<&Word>| match word {
@@ -195,27 +249,30 @@ fn routes(rest: &[Word]) -> Result<Command, Refusal> {
             "export" => routes.export = Some(name(words.next())?),
             "for" => {
                 let word = name(words.next())?;
-                match (word.parse::<IpAddr>(), prefix(&word)) {
-                    (Ok(addr), _) => routes.covering = Some(addr),
-                    (_, Some(found)) => routes.covering = Some(found?.addr()),
+                let inner = match (word.parse::<IpAddr>(), prefix(&word)) {
+                    (Ok(addr), _) => Prefix::host(addr),
+                    (_, Some(found)) => found?,
                     (Err(_), None) => return syntax(),
-                }
+                };
+                routes.destination = Some(Destination::Around(inner));
             }
             "table" => {
                 if name(words.next())? != "master" {
                     return Err(Refusal(9001, "There is only the table master".to_owned()));
                 }
             }
-            "where" | "filter" | "noexport" | "preexport" | "filtered" | "stats" => {
+            "noexport" | "preexport" | "filtered" | "stats" => {
                 return Err(Refusal(9001, format!("show route {word} is not supported")));
             }
             _ => match prefix(word) {
-                Some(found) if routes.prefix.is_none() => routes.prefix = Some(found?),
+                Some(found) if routes.destination.is_none() => {
+                    routes.destination = Some(Destination::Prefix(found?));
+                }
                 Some(_) | None => return syntax(),
             },
         }
     }
-    Ok(Command::Routes(routes))
+    Ok(routes)
 }
 
 /// `address/length`; `None` if it looks like something else.
@@ -245,7 +302,7 @@ fn words(line: &str) -> Result<Vec<Word>, Refusal> {
 }
 
 /// Commands as `birdcl` completes abbreviated ones.
-const FULL: [&str; 17] = [
+const FULL: [&str; 19] = [
     "show status",
     "show protocols",
     "show protocols all",
@@ -259,6 +316,8 @@ const FULL: [&str; 17] = [
     "configure undo",
     "configure confirm",
     "restrict",
+    "disable",
+    "enable",
     "restart",
     "reload",
     "down",
@@ -332,7 +391,35 @@ mod tests {
         let Ok(Command::Routes(routes)) = parse("show route 10.0.0.0/8 all protocol Mesh_1 primary") else {
             panic!("a command");
         };
-        assert!(routes.all && routes.primary && routes.prefix.is_some());
+        assert!(routes.all && routes.primary && routes.destination.is_some());
         assert_eq!(routes.protocol.as_deref(), Some("Mesh_1"));
+    }
+
+    #[test]
+    fn a_filter_is_the_rest_of_the_line() {
+        let routes = |line: &str| match parse(line) {
+            Ok(Command::Routes(routes)) => routes,
+            other => panic!("{line}: {other:?}"),
+        };
+        let condition = routes("show route all where net ~ [ 10.0.0.0/8+ ] && ifname = \"eth0\";");
+        let text = "net ~ [ 10.0.0.0/8+ ] && ifname = \"eth0\"".to_owned();
+        assert!(condition.all);
+        assert_eq!(condition.filter, Some(FilterText::Where(text)));
+        let named = routes("show route filter calico_kernel_programming all primary");
+        assert!(named.all && named.primary);
+        assert_eq!(named.filter, Some(FilterText::Filter("calico_kernel_programming".to_owned())));
+        assert!(parse("show protocols where true").is_err());
+    }
+
+    #[test]
+    fn orders_name_protocols() {
+        let named = |name: &str| Which::Named(name.to_owned());
+        assert_eq!(parse("disable Mesh_1"), Ok(Command::Order(Order::Disable, named("Mesh_1"))));
+        assert_eq!(parse("enable all"), Ok(Command::Order(Order::Enable, Which::All)));
+        assert_eq!(parse("reload in Mesh_1"), Ok(Command::Order(Order::Reload, named("Mesh_1"))));
+        assert_eq!(
+            parse("restart \"Mesh_*\""),
+            Ok(Command::Order(Order::Restart, Which::Like("Mesh_*".to_owned())))
+        );
     }
 }

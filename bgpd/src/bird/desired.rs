@@ -33,17 +33,32 @@ use crate::config::tunnel::Overlay;
 const ASN_UNSAID: u32 = 64512;
 /// A neighbour comes back within `connect delay time` and one `connect retry time`, 7 seconds as Calico has them. One that does not is
 /// down, and must not cost the others what it cost them with BIRD: four minutes.
-const WAIT_FOR_UNREACHABLE: Duration = Duration::from_secs(10);
+const RESTART: Restart = Restart {
+    wait_for_unreachable: Duration::from_secs(10),
+    selection_deferral: Duration::from_secs(240),
+    farewell: Farewell::Cease,
+};
 /// `RTPROT_BIRD`.
 const PROTOCOL_BIRD: u8 = 12;
 
 /// What BIRD's commands show beside the state of things.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Face {
+    /// The family.
+    pub version: Version,
+    /// Filters that have names.
+    pub filters: BTreeMap<String, Arc<Policy>>,
     /// Protocols in the order of their definition.
     pub protocols: Vec<Shown>,
     /// What an operator should know.
     pub warnings: Vec<String>,
+}
+
+impl Face {
+    /// Nothing configured.
+    pub fn new(version: Version) -> Face {
+        Face { version, filters: BTreeMap::new(), protocols: Vec::new(), warnings: Vec::new() }
+    }
 }
 
 /// A protocol as commands show it.
@@ -87,7 +102,8 @@ pub struct Session {
 /// What a configuration of `version` wants. `socket` is where BIRD's commands are answered; our own are beside it.
 pub fn desired(config: &lang::Config, version: Version, socket: &Path) -> Result<(Desired, Face), String> {
     let router_id = config.router_id.ok_or("Router ID must be configured manually")?;
-    let mut face = Face::default();
+    let mut face =
+        Face { version, filters: config.filters.clone(), protocols: Vec::new(), warnings: Vec::new() };
     let mut peers = BTreeMap::new();
     let mut originate = BTreeMap::new();
     let mut kernel: Option<Kernel> = None;
@@ -144,11 +160,7 @@ pub fn desired(config: &lang::Config, version: Version, socket: &Path) -> Result
         originate,
         policies: BTreeMap::new(),
         kernel,
-        restart: Restart {
-            wait_for_unreachable: WAIT_FOR_UNREACHABLE,
-            selection_deferral: Duration::from_secs(240),
-            farewell: Farewell::Cease,
-        },
+        restart: RESTART,
         socket: own_socket(socket),
         metrics: None,
         log: Log { level: if is_debug { Level::Info } else { Level::Warn }, format: Format::Text },

@@ -241,13 +241,13 @@ impl Reloader<'_> {
     /// Protocols that were there keep their order; new ones come after them.
     fn in_order(&self, face: Face) -> Face {
         let before = self.faces.borrow().clone();
-        let Face { protocols, warnings } = face;
+        let Face { protocols, .. } = face;
         let places: BTreeMap<&str, usize> =
             before.protocols.iter().enumerate().map(|(at, p)| (p.name.as_str(), at)).collect();
         let place = |shown: &Shown| places.get(shown.name.as_str()).copied().unwrap_or(usize::MAX);
         let mut placed: Vec<(usize, Shown)> = protocols.into_iter().map(|p| (place(&p), p)).collect();
         placed.sort_by_key(|(place, _)| *place);
-        Face { protocols: placed.into_iter().map(|(_, shown)| shown).collect(), warnings }
+        Face { protocols: placed.into_iter().map(|(_, shown)| shown).collect(), ..face }
     }
 }
 

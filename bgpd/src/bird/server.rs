@@ -3,26 +3,30 @@
 //! A client sends a command a line and gets a reply; a route table is sent page by page as the client reads. Configuration commands go to
 //! whoever owns the configuration by message.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::ZonedDateTime as Zoned;
+use reflector::policy::Policy;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::command::{self, Command, Refusal, Routes, Which};
 use super::desired::{Face, Shown};
 use super::reply::Reply;
 use super::show::{self, Names, View};
-use super::{interfaces, show as shows};
-use crate::control::bird::{Answer, Origin, Question, RouteQuery, RouteRow};
+use super::{interfaces, lang, show as shows};
+use crate::control::bird::{
+    Answer, Counting, Counts, Origin, Question, RouteQuery, RouteRow, SessionOrder, SessionRow,
+};
+use crate::control::socket::{Socket, SocketError};
 use crate::control::{self, Ask};
 
 /// Clients at a time.
@@ -33,10 +37,10 @@ const COMMAND_OCTETS_MAX: u64 = 4096;
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may say nothing.
 const IDLE_PATIENCE: Duration = Duration::from_secs(600);
+/// What a client hears when the core says something else than it was asked.
+const NO_ANSWER: &str = "no answer";
 /// Routes asked for at a time.
 const PAGE_ROWS: usize = 500;
-/// Pause after the process ran out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a client wants of the daemon itself.
 #[derive(Debug)]
@@ -69,10 +73,7 @@ pub struct Sources {
 
 /// A control socket, ready to be served. Dropping it removes the file.
 #[derive(Debug)]
-pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
-}
+pub struct Server(Socket);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +81,9 @@ pub enum BindError {
     /// Somebody answers there.
     #[error("I found another BIRD running.")]
     Taken,
-    /// The system refused.
-    #[error("Cannot create control socket {}: {error}", path.display())]
-    Refused {
-        /// Where.
-        path: PathBuf,
-        /// What it said.
-        error: io::Error,
-    },
+    /// The system refused, or what is there is no socket.
+    #[error("Cannot create control socket: {0}")]
+    Refused(#[from] SocketError),
 }
 
 impl Server {
@@ -96,43 +92,12 @@ impl Server {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(BindError::Taken);
         }
-        let refused = |error| BindError::Refused { path: path.to_owned(), error };
-        // What is no socket is not ours to remove; it is in the way then.
-        if std::fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket()) {
-            std::fs::remove_file(path).map_err(refused)?;
-        }
-        let listener = UnixListener::bind(path).map_err(refused)?;
-        let server = Server { listener, path: path.to_owned() };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(refused)?;
-        Ok(server)
+        Ok(Server(Socket::take(path)?))
     }
 
     /// Serves clients until it is dropped.
     pub async fn run(self, sources: Sources) {
-        let mut clients = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
-                        clients.spawn(serve(stream, sources.clone()));
-                    }
-                    Ok(_) => tracing::warn!(max = CLIENTS_MAX, "too many clients of the control socket"),
-                    Err(error) => {
-                        tracing::warn!(%error, "control socket cannot accept");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = clients.join_next() => {}
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "control socket already gone");
-        }
+        self.0.serve(CLIENTS_MAX, |stream| serve(stream, sources.clone()), |_| ()).await;
     }
 }
 
@@ -195,7 +160,7 @@ impl Client {
         Ok(match command {
             Command::Status => match self.ask(Question::Instance).await? {
                 Answer::Instance(instance) => shows::status(&instance, &Zoned::now()),
-                Answer::Sessions(_) | Answer::Routes(_) | Answer::Done => Reply::one(8008, "no answer"),
+                _ => Reply::one(8008, NO_ANSWER),
             },
             Command::Protocols { all, which } => self.protocols(all, &which).await?,
             Command::Interfaces => interfaces::show(),
@@ -208,7 +173,7 @@ impl Client {
             | Command::Undo
             | Command::Confirm
             | Command::Down
-            | Command::Again(..)
+            | Command::Order(..)
                 if self.is_restricted =>
             {
                 return denied();
@@ -224,9 +189,28 @@ impl Client {
                 let _ = self.sources.wishes.send(Wish::Down).await;
                 Reply::one(7, "Shutdown requested")
             }
-            Command::Again(again, which) => self.again(again, &which).await?,
+            Command::Order(order, which) => self.order(order, &which).await?,
             Command::Routes(_) => Reply::one(9001, "syntax error"),
         })
+    }
+
+    async fn sessions(&self) -> Result<BTreeMap<IpAddr, SessionRow>, String> {
+        match self.ask(Question::Sessions).await? {
+            Answer::Sessions(rows) => Ok(rows.into_iter().map(|row| (row.addr, row)).collect()),
+            _ => Err(NO_ANSWER.to_owned()),
+        }
+    }
+
+    /// The numbers of everybody's routes, counted a part at a time, so that the core is never busy with it for long.
+    async fn counts(&self) -> Result<BTreeMap<Origin, Counts>, String> {
+        let mut counting = Counting::default();
+        loop {
+            counting = match self.ask(Question::Count(counting)).await? {
+                Answer::Counting(so_far) => so_far,
+                Answer::Counts(counts) => return Ok(counts),
+                _ => return Err(NO_ANSWER.to_owned()),
+            };
+        }
     }
 
     async fn protocols(&self, all: bool, which: &Which) -> Result<String, String> {
@@ -235,38 +219,51 @@ impl Client {
             Ok(chosen) => chosen,
             Err(Refusal(code, text)) => return Ok(Reply::one(code, &text)),
         };
-        let (Answer::Instance(instance), Answer::Sessions(sessions)) =
-            (self.ask(Question::Instance).await?, self.ask(Question::Sessions).await?)
-        else {
-            return Err("no answer".to_owned());
+        let Answer::Instance(instance) = self.ask(Question::Instance).await? else {
+            return Err(NO_ANSWER.to_owned());
         };
+        let sessions = self.sessions().await?;
+        let counts = if all { self.counts().await? } else { BTreeMap::new() };
         let now = Zoned::now();
-        let sessions = sessions.into_iter().map(|row| (row.addr, row)).collect();
-        let view = View { face: &face, instance: &instance, sessions: &sessions, now: &now };
+        let view = View { instance: &instance, sessions: &sessions, counts: &counts, now: &now };
         Ok(view.protocols(chosen.into_iter(), all))
     }
 
-    async fn again(&self, again: command::Again, which: &Which) -> Result<String, String> {
+    /// `restart`, `reload`, `disable` and `enable`, of one protocol or several.
+    async fn order(&self, order: command::Order, which: &Which) -> Result<String, String> {
         let face = self.sources.face.borrow().clone();
         let chosen = match choose(&face, which) {
             Ok(chosen) => chosen,
             Err(Refusal(code, text)) => return Ok(Reply::one(code, &text)),
         };
+        let sessions = self.sessions().await?;
         let mut reply = Reply::new();
         for shown in chosen {
-            let Some(session) = shown.session.as_ref().filter(|_| !shown.disabled) else {
-                reply.line(8006, &format!("{}: reload failed", shown.name));
+            let name = &shown.name;
+            let session = shown.session.as_ref().filter(|_| !shown.disabled);
+            let Some(row) = session.and_then(|s| sessions.get(&s.neighbor)) else {
+                // What is no session runs as long as the configuration says so.
+                reply.line(8006, &format!("{name}: {} failed", order.word()));
                 continue;
             };
-            let question = match again {
-                command::Again::Restart => Question::Restart(session.neighbor),
-                command::Again::Reload => Question::Reload(session.neighbor),
+            let (question, code, said) = match (order, row.is_disabled) {
+                (command::Order::Enable, false) => (None, 10, "already enabled"),
+                (command::Order::Enable, true) => {
+                    (Some(Question::Order(row.addr, SessionOrder::Enable)), 11, "enabled")
+                }
+                (_, true) => (None, 8, "already disabled"),
+                (command::Order::Disable, false) => {
+                    (Some(Question::Order(row.addr, SessionOrder::Disable)), 9, "disabled")
+                }
+                (command::Order::Restart, false) => {
+                    (Some(Question::Order(row.addr, SessionOrder::Restart)), 12, "restarted")
+                }
+                (command::Order::Reload, false) => (Some(Question::Reload(row.addr)), 15, "reloading"),
             };
-            self.ask(question).await?;
-            match again {
-                command::Again::Restart => reply.line(12, &format!("{}: restarted", shown.name)),
-                command::Again::Reload => reply.line(15, &format!("{}: reloading", shown.name)),
-            };
+            if let Some(question) = question {
+                self.ask(question).await?;
+            }
+            reply.line(code, &format!("{name}: {said}"));
         }
         Ok(reply.end(0, ""))
     }
@@ -288,7 +285,7 @@ impl Client {
         }
     }
 
-    /// Sends routes page by page; `covering` keeps the longest only.
+    /// Sends routes page by page.
     async fn routes(&mut self, wanted: Routes) -> io::Result<()> {
         let face = self.sources.face.borrow().clone();
         let mut query = match query(&wanted, &face) {
@@ -299,40 +296,28 @@ impl Client {
         let now = Zoned::now();
         let mut reply = Reply::new();
         let mut found = Tally::default();
-        let mut longest: Vec<RouteRow> = Vec::new();
         loop {
             let page = match self.ask(Question::Routes(query.clone())).await {
                 Ok(Answer::Routes(page)) => page,
-                Ok(Answer::Instance(_) | Answer::Sessions(_) | Answer::Done) => {
-                    return self.send(&reply.end(8008, "no answer")).await;
-                }
+                Ok(_) => return self.send(&reply.end(8008, NO_ANSWER)).await,
                 Err(busy) => return self.send(&reply.end(8008, &busy)).await,
             };
             let mut rows = page.rows;
             rows.retain(|row| !wanted.primary || row.is_best);
-            if wanted.covering.is_some() {
-                keep_longest(&mut longest, rows);
-            } else {
-                found.count(&rows);
-                if !wanted.count {
-                    show::routes(&rows, &names, wanted.all, &now, &mut reply);
-                    let text = reply.take();
-                    self.send(&text).await?;
-                }
+            found.count(&rows);
+            if !wanted.count {
+                show::routes(&rows, &names, wanted.all, &now, &mut reply);
+                let text = reply.take();
+                self.send(&text).await?;
             }
             query.after = page.next;
             if page.next.is_none() {
                 break;
             }
         }
-        if wanted.covering.is_some() {
-            found.count(&longest);
-            show::routes(&longest, &names, wanted.all, &now, &mut reply);
-        }
-        let is_one = wanted.prefix.is_some() || wanted.covering.is_some();
         let end = if wanted.count {
             reply.end(14, &format!("{0} of {0} routes for {1} networks", found.routes, found.networks))
-        } else if is_one && found.routes == 0 {
+        } else if wanted.destination.is_some() && found.routes == 0 {
             reply.end(8001, "Network not in table")
         } else {
             reply.end(0, "")
@@ -355,18 +340,6 @@ impl Tally {
             self.networks += usize::from(self.last != Some(row.prefix));
             self.last = Some(row.prefix);
         }
-    }
-}
-
-fn keep_longest(longest: &mut Vec<RouteRow>, rows: Vec<RouteRow>) {
-    for row in rows {
-        let len = longest.first().map(|r| r.prefix.len());
-        match len {
-            Some(len) if row.prefix.len() < len => continue,
-            Some(len) if row.prefix.len() > len => longest.clear(),
-            Some(_) | None => {}
-        }
-        longest.push(row);
     }
 }
 
@@ -394,8 +367,8 @@ fn query(wanted: &Routes, face: &Face) -> Result<RouteQuery, Refusal> {
         found.ok_or_else(|| Refusal(9001, format!("{name} is not a protocol")))
     };
     let mut query = RouteQuery {
-        prefix: wanted.prefix,
-        covering: wanted.covering,
+        destination: wanted.destination,
+        filter: filter(wanted, face)?,
         rows_max: PAGE_ROWS,
         ..RouteQuery::default()
     };
@@ -415,6 +388,13 @@ fn query(wanted: &Routes, face: &Face) -> Result<RouteQuery, Refusal> {
         }
     }
     Ok(query)
+}
+
+/// The filter of `show route filter` and `where`.
+fn filter(wanted: &Routes, face: &Face) -> Result<Option<Arc<Policy>>, Refusal> {
+    let Some(choice) = &wanted.filter else { return Ok(None) };
+    let parsed = lang::parse_filter(choice, face.version, &face.filters);
+    parsed.map(Some).map_err(|message| Refusal(9001, message))
 }
 
 /// `show memory`: the process as a whole.
@@ -437,13 +417,13 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("bgpd-bird-server-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let (dead, file) = (dir.join("dead"), dir.join("file"));
-        drop(UnixListener::bind(&dead).expect("a socket"));
+        drop(std::os::unix::net::UnixListener::bind(&dead).expect("a socket"));
         let server = Server::bind(&dead).expect("the place of a dead one");
         assert!(matches!(Server::bind(&dead), Err(BindError::Taken)));
         drop(server);
         assert!(!dead.exists());
         std::fs::write(&file, "text").expect("a file");
-        assert!(matches!(Server::bind(&file), Err(BindError::Refused { .. })));
+        assert!(matches!(Server::bind(&file), Err(BindError::Refused(_))));
         assert_eq!(std::fs::read_to_string(&file).expect("still there"), "text");
         std::fs::remove_dir_all(&dir).expect("our own directory");
     }

@@ -39,12 +39,12 @@ pub fn status(instance: &Instance, now: &Zoned) -> String {
 
 /// What the rows of `show protocols` are made of.
 pub struct View<'a> {
-    /// Names and order.
-    pub face: &'a Face,
     /// The instance.
     pub instance: &'a Instance,
     /// State of sessions, by neighbour.
     pub sessions: &'a BTreeMap<IpAddr, SessionRow>,
+    /// Everybody's routes, for `all`.
+    pub counts: &'a BTreeMap<Origin, Counts>,
     /// Now.
     pub now: &'a Zoned,
 }
@@ -58,6 +58,7 @@ impl View<'_> {
             let session = shown.session.as_ref().map(|s| (s, self.session(shown, s)));
             let (state, age, info) = match &session {
                 _ if shown.disabled => ("down", self.instance.up_for, String::new()),
+                Some((_, Some(row))) if row.is_disabled => ("down", row.state_for, String::new()),
                 Some((known, Some(row))) => {
                     let state = match (row.state.word(), row.is_waiting) {
                         ("Established", true) => "wait",
@@ -104,14 +105,15 @@ impl View<'_> {
         line(format!("  Preference:     {}", shown.preference));
         line(format!("  Input filter:   {}", shown.import));
         line(format!("  Output filter:  {}", shown.export));
+        let of = |origin: Origin| self.counts.get(&origin).copied().unwrap_or_default();
         let counts = match (shown.word, session) {
-            (_, Some((_, row))) => row.counts,
+            (_, Some((known, _))) => of(Origin::Peer(known.neighbor)),
             ("Kernel", None) => {
                 let exported = u32::try_from(self.instance.installed).unwrap_or(u32::MAX);
-                Counts { exported, ..self.instance.kernel }
+                Counts { exported, ..of(Origin::Kernel) }
             }
-            ("Direct", None) => self.instance.direct,
-            ("Static", None) => self.instance.own,
+            ("Direct", None) => of(Origin::Direct),
+            ("Static", None) => of(Origin::Static),
             _ => Counts::default(),
         };
         line(format!(
@@ -400,9 +402,10 @@ mod tests {
             step: via("10.0.0.2"),
             hops: vec![via("10.0.0.3")],
         };
+        let face = Face::new(bgp_proto::Version::V4);
         let now = Zoned::now();
         let mut reply = Reply::new();
-        routes(&[row], &Names::of(&Face::default()), false, &now, &mut reply);
+        routes(&[row], &Names::of(&face), false, &now, &mut reply);
         let text = reply.end(0, "");
         let time = now.strftime("%H:%M:%S");
         let first = format!("1007-192.168.2.0/26     via 10.0.0.2 on tunl0 [gone {time}] * (100/0) [?]\n");

@@ -1,9 +1,14 @@
 //! What BIRD's commands need to know of the state of things: questions to the core and its answers.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_proto::{AttrSet, Prefix, RouterId};
+use reflector::ids::PeerId;
+use reflector::policy::Policy;
+use reflector::table::PeerCounts;
 
 /// A question to the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +17,34 @@ pub enum Question {
     Instance,
     /// All sessions.
     Sessions,
+    /// How many routes everybody gave and was told: a part of the count for each question.
+    Count(Counting),
     /// A page of routes.
     Routes(RouteQuery),
-    /// End the session with this neighbour and begin it again.
-    Restart(IpAddr),
+    /// Something to do with the session with this neighbour.
+    Order(IpAddr, SessionOrder),
     /// Ask this neighbour for its routes, and tell it ours.
     Reload(IpAddr),
+}
+
+/// What is done with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOrder {
+    /// It ends and begins again.
+    Restart,
+    /// It ends.
+    Disable,
+    /// It begins again.
+    Enable,
+}
+
+/// A count of routes that is under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counting {
+    /// What is counted so far.
+    pub counted: BTreeMap<PeerId, PeerCounts>,
+    /// Where to go on.
+    pub after: Option<usize>,
 }
 
 /// The answer to a [`Question`] of the same name.
@@ -27,6 +54,10 @@ pub enum Answer {
     Instance(Instance),
     /// All sessions.
     Sessions(Vec<SessionRow>),
+    /// The count goes on.
+    Counting(Counting),
+    /// The count is done.
+    Counts(BTreeMap<Origin, Counts>),
     /// A page of routes.
     Routes(RoutesPage),
     /// It is done, or under way.
@@ -46,12 +77,6 @@ pub struct Instance {
     pub recovering: Option<(usize, Duration)>,
     /// How long a recovery may take.
     pub recovery_total: Duration,
-    /// Routes learnt from the kernel.
-    pub kernel: Counts,
-    /// Connected networks.
-    pub direct: Counts,
-    /// Static routes.
-    pub own: Counts,
     /// Routes of ours in the kernel.
     pub installed: u64,
 }
@@ -111,14 +136,14 @@ pub struct SessionRow {
     pub state_for: Duration,
     /// Why the last session or attempt ended.
     pub trouble: Option<String>,
+    /// Whether it is kept down by order.
+    pub is_disabled: bool,
     /// Whether routes of it wait for it to come back.
     pub stale: bool,
     /// UPDATE messages received.
     pub updates_received: u64,
     /// UPDATE messages sent.
     pub updates_sent: u64,
-    /// Its routes.
-    pub counts: Counts,
     /// Up, and told nothing yet because we restarted.
     pub is_waiting: bool,
     /// What was agreed.
@@ -153,18 +178,27 @@ pub struct Established {
 /// Which routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteQuery {
-    /// To this destination.
-    pub prefix: Option<Prefix>,
-    /// That cover this address.
-    pub covering: Option<IpAddr>,
+    /// Only to this destination.
+    pub destination: Option<Destination>,
     /// From here.
     pub of: Option<Origin>,
     /// As this neighbour is told them.
     pub exported: Option<IpAddr>,
+    /// That pass this filter, and as it leaves them.
+    pub filter: Option<Arc<Policy>>,
     /// Behind this place.
     pub after: Option<usize>,
     /// About so many.
     pub rows_max: usize,
+}
+
+/// A destination that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// This prefix.
+    Prefix(Prefix),
+    /// The longest prefix around this one that there is a route to.
+    Around(Prefix),
 }
 
 /// Some routes.
@@ -177,7 +211,7 @@ pub struct RoutesPage {
 }
 
 /// Where a route comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A neighbour.
     Peer(IpAddr),

@@ -13,6 +13,7 @@ pub mod bird;
 pub mod client;
 pub mod protocol;
 pub mod server;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 

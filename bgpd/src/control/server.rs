@@ -4,22 +4,21 @@
 //! is free was left by a daemon that died, and goes. A task serves each client, and there are only so many: a client that stops
 //! reading, or never asks, costs its own task and one page of rows until its time is up, and nobody else anything.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{
     Answer, Greeting, PROTOCOL, Peer, REQUEST_OCTETS_MAX, ROWS_MAX, Request, RoutesQuery, VERSION,
 };
+use super::socket::{Socket, SocketError};
 use super::{Ask, Core};
 
 /// Clients at a time.
@@ -28,10 +27,6 @@ const CLIENTS_MAX: usize = 32;
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may be silent.
 const IDLE_PATIENCE: Duration = Duration::from_secs(60);
-/// Pause after the process ran out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Owner and group may ask.
-const MODE: u32 = 0o660;
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -60,71 +55,44 @@ pub enum BindError {
     },
 }
 
+impl From<SocketError> for BindError {
+    fn from(error: SocketError) -> BindError {
+        match error {
+            SocketError::InTheWay(path) => BindError::NotASocket(path),
+            SocketError::Refused { doing, path, error } => BindError::Refused { doing, path, error },
+        }
+    }
+}
+
 /// A control socket, ready to be served. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
-    _lock: File,
+    socket: Socket,
+    lock: File,
 }
 
 impl Server {
     /// Takes the socket at `path`. Needs a tokio runtime.
     pub fn bind(path: &Path) -> Result<Server, BindError> {
-        let refused = |doing, path: &Path| {
-            let path = path.to_owned();
-            move |error| BindError::Refused { doing, path, error }
-        };
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(refused("create the directory", directory))?;
+            let path = directory.to_owned();
+            let refused = |error| BindError::Refused { doing: "create the directory", path, error };
+            fs::create_dir_all(directory).map_err(refused)?;
         }
         let lock = lock(path)?;
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => {
-                fs::remove_file(path).map_err(refused("remove the stale control socket", path))?;
-            }
-            Ok(_) => return Err(BindError::NotASocket(path.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(refused("look at", path)(error)),
-        }
-        let listener = UnixListener::bind(path).map_err(refused("create the control socket", path))?;
-        let server = Server { listener, path: path.to_owned(), _lock: lock };
-        fs::set_permissions(path, Permissions::from_mode(MODE))
-            .map_err(refused("set the mode of the control socket", path))?;
-        Ok(server)
+        Ok(Server { socket: Socket::take(path)?, lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.socket.path()
     }
 
     /// Serves clients until it is dropped.
     pub async fn run(self, core: Core) {
-        let mut clients = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
-                        clients.spawn(serve(stream, core.clone()));
-                    }
-                    Ok((stream, _)) => turn_away(&stream),
-                    Err(error) => {
-                        tracing::warn!(%error, "control socket cannot accept");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = clients.join_next() => {}
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "control socket already gone");
-        }
+        let Server { socket, lock } = self;
+        socket.serve(CLIENTS_MAX, |stream| serve(stream, core.clone()), turn_away).await;
+        drop(lock);
     }
 }
 

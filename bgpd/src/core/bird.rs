@@ -6,21 +6,22 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bgp_proto::{AsnWidth, Family, FamilySet, MessageMax, Nlri};
+use bgp_proto::{AsnWidth, Family, FamilySet, MessageMax, Nlri, Prefix};
 use reflector::events::RefreshMode;
-use reflector::ids::PeerId;
+use reflector::ids::{EntryId, PeerId};
 use reflector::policy::program::Provenance;
+use reflector::policy::{Stage, Subject, Verdict};
 use reflector::rib::{Freshness, PrefixId};
 use reflector::session::{State, Stop};
-use reflector::table::PathAnswer;
+use reflector::table::{PathAnswer, PeerCounts};
 use reflector::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Core;
 use super::peers::Peer;
 use crate::control::bird::{
-    Answer, BgpState, Counts, Established, Instance, Origin, Question, RouteQuery, RouteRow, RoutesPage,
-    SessionRow, Step,
+    Answer, BgpState, Counting, Counts, Destination, Established, Instance, Origin, Question, RouteQuery,
+    RouteRow, RoutesPage, SessionOrder, SessionRow, Step,
 };
 
 /// Prefixes looked at for one page.
@@ -32,10 +33,15 @@ impl Core {
         let answer = match question {
             Question::Instance => Answer::Instance(self.bird_instance()),
             Question::Sessions => Answer::Sessions(self.bird_sessions()),
+            Question::Count(counting) => self.bird_count(counting.clone()),
             Question::Routes(query) => Answer::Routes(self.bird_routes(query)),
-            Question::Restart(addr) => {
+            Question::Order(addr, order) => {
                 if let Some(peer) = self.by_addr.get(addr).and_then(|id| self.peers.get(id)) {
-                    peer.handle.stop(Stop::Reset(String::new()));
+                    match order {
+                        SessionOrder::Restart => peer.handle.stop(Stop::Reset(String::new())),
+                        SessionOrder::Disable => peer.handle.stop(Stop::Shutdown(String::new())),
+                        SessionOrder::Enable => peer.handle.start(),
+                    }
                 }
                 Answer::Done
             }
@@ -65,7 +71,6 @@ impl Core {
     }
 
     fn bird_instance(&self) -> Instance {
-        let [kernel, direct, own] = self.bird_counts([PeerId::KERNEL, PeerId::DIRECT, PeerId::LOCAL]);
         let waiting = self.deferral.as_ref().filter(|_| self.table.is_deferring());
         Instance {
             router_id: self.desired.router_id,
@@ -77,39 +82,37 @@ impl Core {
                 (d.waiting(), Duration::from_nanos(left))
             }),
             recovery_total: self.desired.restart.selection_deferral,
-            kernel,
-            direct,
-            own,
             installed: self.fib.as_ref().map_or(0, |fib| fib.stats().states.installed),
         }
     }
 
-    /// How many paths each of these parts of this speaker gives, and how many of them are best: once through the table.
-    fn bird_counts<const N: usize>(&self, sources: [PeerId; N]) -> [Counts; N] {
-        let mut all = [Counts::default(); N];
-        for family in self.table.families() {
-            for (id, _) in self.table.prefixes(family, None) {
-                for path in self.table.paths(family, id) {
-                    let of_it = sources.iter().zip(&mut all).find(|(source, _)| **source == path.peer);
-                    let Some((_, counts)) = of_it else { continue };
-                    counts.imported += 1;
-                    counts.preferred += u32::from(path.best.is_some());
-                }
-            }
+    /// Counts on: how many routes everybody gave and was told, as far as the next [`SCANNED_MAX`] prefixes go. A
+    /// daemon that is BIRD has one family.
+    fn bird_count(&self, mut counting: Counting) -> Answer {
+        let families = self.table.families().filter(|f| FamilySet::UNICAST.contains(*f));
+        let next = families.last().and_then(|family| {
+            let after = counting.after.map(PrefixId::from_index);
+            self.table.count_some(family, after, SCANNED_MAX, &mut counting.counted)
+        });
+        if next.is_some() {
+            counting.after = next.map(PrefixId::index);
+            return Answer::Counting(counting);
         }
-        all
+        let counts = counting.counted.into_iter().filter_map(|(id, counts)| {
+            let origin = match id {
+                PeerId::LOCAL => Origin::Static,
+                PeerId::KERNEL => Origin::Kernel,
+                PeerId::DIRECT => Origin::Direct,
+                _ => Origin::Peer(self.peers.get(&id)?.addr),
+            };
+            let PeerCounts { accepted, best, advertised, rejected, .. } = counts;
+            Some((origin, Counts { imported: accepted, preferred: best, exported: advertised, rejected }))
+        });
+        Answer::Counts(counts.collect())
     }
 
     fn bird_sessions(&self) -> Vec<SessionRow> {
-        let counts: Vec<_> = self.table.families().map(|family| self.table.counts(family)).collect();
         let row = |(id, peer): (&PeerId, &Peer)| {
-            let mut sum = Counts::default();
-            for counts in counts.iter().filter_map(|all| all.get(id)) {
-                sum.imported += counts.accepted;
-                sum.preferred += counts.best;
-                sum.exported += counts.advertised;
-                sum.rejected += counts.rejected;
-            }
             let snapshot = peer.handle.snapshot();
             let (state, since) = snapshot.state.unwrap_or((State::Idle, Instant::EPOCH));
             SessionRow {
@@ -117,10 +120,10 @@ impl Core {
                 state: state_of(state),
                 state_for: self.ago(since),
                 trouble: snapshot.trouble.as_ref().map(|(text, _)| text.clone()),
+                is_disabled: snapshot.is_kept_down,
                 stale: self.table.awaits(*id),
                 updates_received: snapshot.counters.received.updates,
                 updates_sent: snapshot.counters.sent.updates,
-                counts: sum,
                 is_waiting: self.table.is_deferring() && peer.up.is_some(),
                 up: peer.up.as_ref().map(|up| {
                     let n = &up.negotiated;
@@ -144,53 +147,92 @@ impl Core {
 
     fn bird_routes(&self, query: &RouteQuery) -> RoutesPage {
         let mut page = RoutesPage::default();
-        let peer = |addr: &IpAddr| self.by_addr.get(addr).copied();
-        let exported = query.exported.as_ref().and_then(peer);
         let mut scanned = 0;
         for family in self.table.families().filter(|f| FamilySet::UNICAST.contains(*f)) {
+            if let Some(destination) = query.destination {
+                page.rows.extend(self.bird_routes_to(family, destination, query));
+                continue;
+            }
             let after = query.after.map(PrefixId::from_index);
-            for (id, nlri) in self.table.prefixes(family, after) {
+            for (id, _) in self.table.prefixes(family, after) {
                 if page.rows.len() >= query.rows_max || scanned >= SCANNED_MAX {
                     return page;
                 }
                 scanned += 1;
                 page.next = Some(id.index());
-                let Nlri::Prefix(prefix) = nlri else { continue };
-                if query.prefix.is_some_and(|p| p != *prefix) {
-                    continue;
-                }
-                if query.covering.is_some_and(|addr| !prefix.contains_addr(addr)) {
-                    continue;
-                }
-                let mut paths: Vec<RouteRow> = Vec::new();
-                match exported {
-                    Some(peer) => {
-                        let told: Vec<_> = self
-                            .table
-                            .told(peer, family, id)
-                            .map(|(_, attrs, source)| (attrs.clone(), source))
-                            .collect();
-                        for (attrs, source) in told {
-                            let path = self.table.paths(family, id).find(|p| p.peer == source);
-                            if let Some(path) = path {
-                                let mut row = self.bird_row(family, id, &path);
-                                row.attrs = Some(attrs);
-                                paths.push(row);
-                            }
-                        }
-                    }
-                    None => paths.extend(self.table.paths(family, id).map(|p| self.bird_row(family, id, &p))),
-                }
-                if let Some(origin) = &query.of {
-                    paths.retain(|row| row.origin == *origin);
-                }
-                // The best one first, as BIRD keeps them.
-                paths.sort_by_key(|row| !row.is_best);
-                page.rows.append(&mut paths);
+                page.rows.append(&mut self.bird_rows(family, id, query));
             }
         }
         page.next = None;
         page
+    }
+
+    /// The routes to one destination, or of the longest prefix around it that has any.
+    fn bird_routes_to(&self, family: Family, destination: Destination, query: &RouteQuery) -> Vec<RouteRow> {
+        let rows = |prefix: Prefix| {
+            let id = self.table.find(family, &Nlri::Prefix(prefix))?;
+            Some(self.bird_rows(family, id, query)).filter(|rows| !rows.is_empty())
+        };
+        match destination {
+            Destination::Prefix(prefix) => rows(prefix),
+            Destination::Around(inner) => {
+                let mut outer = (0..=inner.len()).rev().filter_map(|len| Prefix::new(inner.addr(), len).ok());
+                outer.find_map(rows)
+            }
+        }
+        .unwrap_or_default()
+    }
+
+    /// The routes to a prefix that are asked for, the best one first, as BIRD keeps them.
+    fn bird_rows(&self, family: Family, id: PrefixId, query: &RouteQuery) -> Vec<RouteRow> {
+        let mut rows: Vec<RouteRow> = match query.exported.map(|addr| self.by_addr.get(&addr)) {
+            Some(None) => Vec::new(),
+            Some(Some(peer)) => {
+                let told = self.table.told(*peer, family, id).filter_map(|(_, attrs, source)| {
+                    let path = self.table.paths(family, id).find(|p| p.peer == source)?;
+                    let row = RouteRow { attrs: Some(attrs.clone()), ..self.bird_row(family, id, &path) };
+                    self.bird_filtered(query, family, id, &PathAnswer { attrs, ..path }, row)
+                });
+                told.collect()
+            }
+            None => {
+                let paths = self.table.paths(family, id);
+                let row = |p: PathAnswer<'_>| {
+                    self.bird_filtered(query, family, id, &p, self.bird_row(family, id, &p))
+                };
+                paths.filter_map(row).collect()
+            }
+        };
+        rows.retain(|row| query.of.is_none_or(|origin| row.origin == origin));
+        rows.sort_by_key(|row| !row.is_best);
+        rows
+    }
+
+    /// The row as the query's filter leaves it, if it lets it pass.
+    fn bird_filtered(
+        &self,
+        query: &RouteQuery,
+        family: Family,
+        id: PrefixId,
+        path: &PathAnswer<'_>,
+        mut row: RouteRow,
+    ) -> Option<RouteRow> {
+        let Some(filter) = &query.filter else { return Some(row) };
+        let subject = Subject {
+            family,
+            nlri: path.nlri,
+            attrs: path.attrs,
+            source: EntryId::LOCAL,
+            local_asn: self.desired.asn,
+            local_addr: None,
+            stage: Stage::ToInternal,
+            facts: self.table.facts_of(family, id, path),
+        };
+        let Verdict::Accept { edited, marks, .. } = filter.evaluate(&subject) else { return None };
+        row.attrs = edited.or(row.attrs);
+        row.preference = marks.preference.unwrap_or(row.preference);
+        row.kernel_metric = marks.metric.or(row.kernel_metric);
+        Some(row)
     }
 
     fn bird_row(&self, family: Family, id: PrefixId, path: &PathAnswer<'_>) -> RouteRow {

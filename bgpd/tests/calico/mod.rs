@@ -127,7 +127,8 @@ pub(crate) struct Bird {
     node: Node,
     /// Where its files are.
     pub(crate) directory: PathBuf,
-    socket: PathBuf,
+    /// Where it answers.
+    pub(crate) socket: PathBuf,
     links: PathBuf,
     /// The process.
     pub(crate) daemon: Daemon,
@@ -209,6 +210,19 @@ impl Dialogue {
         let mut line = String::new();
         ensure!(self.read.read_line(&mut line)? > 0, "closed");
         Ok(line.trim_end_matches('\n').to_owned())
+    }
+
+    /// Sends commands, reading nothing, until the daemon takes no more.
+    pub(crate) fn ask_without_end(&mut self) -> Result<()> {
+        self.write.set_nonblocking(true)?;
+        let many = "show route all\nshow protocols all\n".repeat(1000);
+        loop {
+            match self.write.write(many.as_bytes()) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Sends a command and reads to the end of the reply.

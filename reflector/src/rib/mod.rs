@@ -143,6 +143,11 @@ impl Rib {
         self.prefixes.ids()
     }
 
+    /// The prefixes behind `after`, by id.
+    pub fn ids_after(&self, after: Option<PrefixId>) -> impl Iterator<Item = PrefixId> + '_ {
+        self.prefixes.ids_after(after)
+    }
+
     /// Prefixes known.
     pub fn len(&self) -> usize {
         self.prefixes.len()

@@ -108,7 +108,13 @@ impl Prefixes {
 
     /// All ids in use, ascending.
     pub fn ids(&self) -> impl Iterator<Item = PrefixId> + '_ {
-        self.slots.iter().enumerate().filter(|(_, s)| s.nlri.is_some()).map(|(i, _)| PrefixId(i as u32))
+        self.ids_after(None)
+    }
+
+    /// Those of them behind `after`; the ones before it cost nothing.
+    pub fn ids_after(&self, after: Option<PrefixId>) -> impl Iterator<Item = PrefixId> + '_ {
+        let slots = self.slots.iter().enumerate().skip(after.map_or(0, |id| id.index() + 1));
+        slots.filter(|(_, s)| s.nlri.is_some()).map(|(i, _)| PrefixId(i as u32))
     }
 
     pub(super) fn hold(&mut self, id: PrefixId) {

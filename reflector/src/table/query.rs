@@ -77,9 +77,12 @@ impl Table {
         after: Option<PrefixId>,
     ) -> impl Iterator<Item = (PrefixId, &Nlri)> + '_ {
         let rib = self.find_rib(family).map(|at| &self.ribs[at]);
-        rib.into_iter().flat_map(move |rib| {
-            rib.ids().filter(move |id| after.is_none_or(|a| *id > a)).map(move |id| (id, rib.nlri(id)))
-        })
+        rib.into_iter().flat_map(move |rib| rib.ids_after(after).map(move |id| (id, rib.nlri(id))))
+    }
+
+    /// The id of a prefix, if anything is known of it.
+    pub fn find(&self, family: Family, nlri: &Nlri) -> Option<PrefixId> {
+        self.ribs[self.find_rib(family)?].find(nlri)
     }
 
     /// The candidates of a prefix.
@@ -189,17 +192,44 @@ impl Table {
 
     /// The counters of all peers in a family, from one walk over its table.
     pub fn counts(&self, family: Family) -> BTreeMap<PeerId, PeerCounts> {
-        let mut all: BTreeMap<PeerId, PeerCounts> = BTreeMap::new();
-        for (id, peer) in &self.peers {
-            let counts = all.entry(*id).or_default();
-            counts.accepted = peer.accepted(family);
-            counts.rejected = peer.rejected().map(|(_, n)| n).sum();
-            counts.advertised = self.group_of(*id, family).map_or(0, |g| g.log.live() as u32);
+        let mut all = BTreeMap::new();
+        self.count_some(family, None, usize::MAX, &mut all);
+        all.remove(&PeerId::LOCAL);
+        all
+    }
+
+    /// Counts on in `all`, this speaker's own parts included, from `after` over so many prefixes at most, and says
+    /// where to go on: `None` when that was all.
+    pub fn count_some(
+        &self,
+        family: Family,
+        after: Option<PrefixId>,
+        prefixes_max: usize,
+        all: &mut BTreeMap<PeerId, PeerCounts>,
+    ) -> Option<PrefixId> {
+        if after.is_none() {
+            for (id, peer) in &self.peers {
+                let counts = all.entry(*id).or_default();
+                counts.accepted = peer.accepted(family);
+                counts.rejected = peer.rejected().map(|(_, n)| n).sum();
+                counts.advertised = self.group_of(*id, family).map_or(0, |g| g.log.live() as u32);
+            }
         }
-        let Some(rib) = self.find_rib(family).map(|at| &self.ribs[at]) else { return all };
-        for id in rib.ids() {
-            let stale = rib.candidates(id).iter().filter(|c| c.freshness != Freshness::Fresh);
-            stale.for_each(|c| all.entry(c.peer).or_default().stale += 1);
+        let rib = self.find_rib(family).map(|at| &self.ribs[at])?;
+        let mut last = None;
+        for (at, id) in rib.ids_after(after).enumerate() {
+            if at >= prefixes_max {
+                return last;
+            }
+            last = Some(id);
+            for candidate in rib.candidates(id) {
+                let is_stale = candidate.freshness != Freshness::Fresh;
+                if is_stale || candidate.peer.is_own() {
+                    let counts = all.entry(candidate.peer).or_default();
+                    counts.stale += u32::from(is_stale);
+                    counts.accepted += u32::from(candidate.peer.is_own());
+                }
+            }
             if let Some(best) = rib.best(id) {
                 all.entry(best.peer).or_default().best += 1;
             }
@@ -215,8 +245,7 @@ impl Table {
                 }
             }
         }
-        all.remove(&PeerId::LOCAL);
-        all
+        None
     }
 
     /// Prefixes and paths known of a family.

@@ -16,8 +16,8 @@ mod tree;
 
 pub use lex::Place;
 pub(super) use parse::plain;
-pub use parse::{OCTETS_MAX, ParseError, parse};
+pub use parse::{OCTETS_MAX, ParseError, parse, parse_filter};
 pub use tree::{
-    Bgp, Channel, Config, Debug, Direct, FilterChoice, Hops, Kernel, Kind, NextHopChoice, Protocol,
-    StaticRoute, StaticTarget,
+    Bgp, Channel, Config, Debug, Direct, FilterChoice, FilterText, Hops, Kernel, Kind, NextHopChoice,
+    Protocol, StaticRoute, StaticTarget,
 };

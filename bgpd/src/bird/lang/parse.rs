@@ -15,7 +15,7 @@ use reflector::policy::Policy;
 use reflector::policy::program::{Expression, Function, Value};
 
 use super::lex::{Lexer, Malformed, Place, Token};
-use super::tree::{Config, FilterChoice, Kind, Protocol};
+use super::tree::{Config, FilterChoice, FilterText, Kind, Protocol};
 
 /// Files that include each other, at most.
 const INCLUDES_MAX: usize = 8;
@@ -67,28 +67,40 @@ pub fn parse(
         place: None,
         message: format!("Unable to open configuration file {}: {}", file.display(), plain(&error)),
     })?;
-    let mut parser = Parser {
-        version,
-        read,
-        octets: text.len(),
-        files: vec![Open { path: file.to_owned(), lexer: Lexer::new(text) }],
-        token: Token::End,
-        place: Place { line: 1, column: 1 },
-        last: Place { line: 1, column: 1 },
-        config: Config::default(),
-        names: Names::default(),
-        shared: Vec::new(),
-        depth: 0,
-        extent: Extent::default(),
-    };
+    let mut parser = Parser::new(file, text, version, read);
     let parsed = parser.bump().and_then(|_| parser.file());
     match parsed {
-        Ok(()) => Ok(parser.config),
+        Ok(()) => {
+            parser.config.filters = parser.names.filters;
+            Ok(parser.config)
+        }
         Err(Fault { place, message }) => {
             let file = parser.files.last().map(|open| open.path.clone()).unwrap_or_default();
             Err(ParseError { file, place: Some(place), message })
         }
     }
+}
+
+/// A filter that stands alone, behind `where` or `filter` of a command: `known` are those that have names.
+pub fn parse_filter(
+    choice: &FilterText,
+    version: Version,
+    known: &BTreeMap<String, Arc<Policy>>,
+) -> Result<Arc<Policy>, String> {
+    let text = match choice {
+        FilterText::Where(text) | FilterText::Filter(text) => text.clone(),
+    };
+    let nothing = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+    let mut parser = Parser::new(Path::new(""), text, version, &nothing);
+    parser.names.filters.clone_from(known);
+    let parsed = parser.bump().and_then(|_| {
+        let filter = match choice {
+            FilterText::Where(_) => parser.where_filter()?,
+            FilterText::Filter(_) => parser.filter_or_name()?,
+        };
+        if parser.token == Token::End { Ok(filter) } else { parser.syntax() }
+    });
+    parsed.map_err(|fault| fault.message)
 }
 
 /// An error without its number: "No such file or directory".
@@ -169,6 +181,30 @@ pub(super) struct Parser<'a> {
     pub(super) depth: usize,
     /// Of the filter or function that is being read.
     pub(super) extent: Extent,
+}
+
+impl<'a> Parser<'a> {
+    fn new(
+        file: &Path,
+        text: String,
+        version: Version,
+        read: &'a dyn Fn(&Path) -> io::Result<String>,
+    ) -> Parser<'a> {
+        Parser {
+            version,
+            read,
+            octets: text.len(),
+            files: vec![Open { path: file.to_owned(), lexer: Lexer::new(text) }],
+            token: Token::End,
+            place: Place { line: 1, column: 1 },
+            last: Place { line: 1, column: 1 },
+            config: Config::default(),
+            names: Names::default(),
+            shared: Vec::new(),
+            depth: 0,
+            extent: Extent::default(),
+        }
+    }
 }
 
 impl Parser<'_> {
@@ -407,18 +443,23 @@ impl Parser<'_> {
                 }
                 "filter" => {
                     self.bump()?;
-                    if self.token == Token::Mark("{") {
-                        return self.filter_body(String::new()).map(FilterChoice::Filter);
-                    }
-                    let name = self.name()?;
-                    match self.names.filters.get(&name) {
-                        Some(filter) => Ok(FilterChoice::Filter(filter.clone())),
-                        None => self.refuse("No such filter."),
-                    }
+                    self.filter_or_name().map(FilterChoice::Filter)
                 }
                 _ => self.syntax(),
             },
             _ => self.syntax(),
+        }
+    }
+
+    /// A filter in braces, or by its name.
+    fn filter_or_name(&mut self) -> Parsed<Arc<Policy>> {
+        if self.token == Token::Mark("{") {
+            return self.filter_body(String::new());
+        }
+        let name = self.name()?;
+        match self.names.filters.get(&name) {
+            Some(filter) => Ok(filter.clone()),
+            None => self.refuse("No such filter."),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a configuration says, resolved: protocols in the order of their definition, templates taken in, filters compiled.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub template_asns: Vec<u32>,
     /// Protocols in the order of their definition.
     pub protocols: Vec<Protocol>,
+    /// Filters that have names.
+    pub filters: BTreeMap<String, Arc<Policy>>,
 }
 
 /// One protocol instance.
@@ -67,6 +70,15 @@ impl Default for Channel {
     fn default() -> Channel {
         Channel { import: FilterChoice::All, export: FilterChoice::None, import_limit: None }
     }
+}
+
+/// A filter on a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterText {
+    /// What stands behind `where`.
+    Where(String),
+    /// What stands behind `filter`: a name, or statements in braces.
+    Filter(String),
 }
 
 /// A filter where one may stand.
