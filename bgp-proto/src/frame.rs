@@ -7,6 +7,7 @@ use crate::context::{MessageMax, WireContext};
 use crate::error::{Cause, Reset};
 use crate::iana::{ErrorCode, MessageKind};
 use crate::notification::Notification;
+use crate::reader::nothing;
 use crate::writer::HEADER_OCTETS;
 
 /// A checked header.
@@ -38,7 +39,10 @@ impl<'a> Frame<'a> {
     /// What follows the header.
     #[inline]
     pub fn body(&self) -> &'a [u8] {
-        self.octets.get(HEADER_OCTETS..).unwrap_or(&[])
+        match self.octets.get(HEADER_OCTETS..) {
+            Some(body) => body,
+            None => nothing(),
+        }
     }
 }
 

@@ -66,6 +66,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// No octets, where that is unusual. A call that is never expected keeps conditional moves off the usual way.
+#[cold]
+#[inline(never)]
+pub(crate) const fn nothing<'a>() -> &'a [u8] {
+    &[]
+}
+
 /// Parsers out of nom. An error says nothing but that the bytes do not have the form: what to answer is its reader's to say.
 pub(crate) mod plain {
     use alloc::vec::Vec;

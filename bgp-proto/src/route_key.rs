@@ -117,6 +117,19 @@ impl<'a> NlriRef<'a> {
         };
         RouteKey(parts.unwrap_or(Form::Whole(octets)))
     }
+
+    /// Copies NLRI of a withdrawal. They have one label field, which the receiver ignores (RFC 8277 section 2.4); whatever the
+    /// peer put there is replaced by 0x800000, so that the [key](NlriRef::key) is that of the route announced.
+    pub fn to_withdrawn(&self, family: Family) -> Nlri {
+        match (self, family.safi) {
+            (NlriRef::Opaque([bits, _, _, label, rest @ ..]), Safi::LABELLED | Safi::VPN)
+                if *bits >= 24 && label & 1 == 0 =>
+            {
+                Nlri::Opaque([&[*bits, 0x80, 0, 0], rest].concat().into())
+            }
+            _ => self.to_owned(),
+        }
+    }
 }
 
 /// Octets put together.
@@ -204,6 +217,14 @@ mod tests {
         assert!(same(Family::IPV4_LABELLED, &[24 + 12, 0, 6, 1, 10, 0x1F], &[24 + 12, 0, 9, 1, 10, 0x10]));
         assert!(!same(Family::IPV4_LABELLED, &announced, &[24 + 16, 0, 6, 0x41, 10, 2]));
         assert!(!same(Family::IPV4_LABELLED, &announced, &[24 + 15, 0, 6, 0x41, 10, 1]));
+        for label in [[0, 0, 0x10], [0x12, 0x34, 0x50], [0xFF, 0xFF, 0xFE], [0x80, 0, 0]] {
+            let octets = [&[24 + 16], &label[..], &[10, 1]].concat();
+            let gone = NlriRef::Opaque(&octets).to_withdrawn(Family::IPV4_LABELLED);
+            assert_eq!(
+                gone.key(Family::IPV4_LABELLED),
+                NlriRef::Opaque(&announced).key(Family::IPV4_LABELLED)
+            );
+        }
         let vpn = |label: u8, rd: u8| [112, 0, label, 1, 0, 0, 0, 1, 0, 0, 0, rd, 10, 1, 0];
         assert!(same(Family::VPNV4, &vpn(1, 1), &vpn(2, 1)) && !same(Family::VPNV4, &vpn(1, 1), &vpn(1, 2)));
     }

@@ -155,6 +155,13 @@ fn read_all(update: &Update<'_>) {
     read_services(update);
     items_read_back::<LargeCommunity>(update.large_communities());
     for unreach in update.unreach() {
+        for (_, nlri) in unreach.nlri.clone() {
+            let gone = nlri.to_withdrawn(unreach.family);
+            assert_eq!(
+                gone.key(unreach.family),
+                gone.as_view().to_withdrawn(unreach.family).key(unreach.family)
+            );
+        }
         unreach.nlri.prefixes().for_each(|(_, prefix)| reads_back(prefix));
     }
     for reach in update.reach() {

@@ -124,9 +124,24 @@ fn is_plain_path(value: &[u8], width: AsnWidth) -> bool {
         return false;
     }
     match width {
-        AsnWidth::Four => has_no_zero::<4>(numbers),
+        AsnWidth::Four => has_no_zero_of_four(numbers),
         AsnWidth::Two => has_no_zero::<2>(numbers),
     }
+}
+
+/// Paths of four to eight numbers, the usual ones, are two windows that may overlap: no loop whose end must be guessed.
+#[inline(always)]
+fn has_no_zero_of_four(numbers: &[u8]) -> bool {
+    match (numbers.first_chunk::<16>(), numbers.last_chunk::<16>()) {
+        (Some(first), Some(last)) if numbers.len() <= 32 => !(has_zero(first) | has_zero(last)),
+        _ => has_no_zero::<4>(numbers),
+    }
+}
+
+/// Whether one of four numbers is zero.
+#[inline(always)]
+fn has_zero(four: &[u8; 16]) -> bool {
+    four.as_chunks::<4>().0.iter().fold(false, |zero, number| zero | (*number == [0; 4]))
 }
 
 #[inline(always)]
@@ -238,5 +253,33 @@ pub(crate) fn aigp_metric(mut value: &[u8]) -> Option<u64> {
             return tlv.get(3..)?.first_chunk().map(|metric| u64::from_be_bytes(*metric));
         }
         value = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn as_zero_is_found_wherever_it_stands() {
+        for (width, count) in
+            [AsnWidth::Two, AsnWidth::Four].into_iter().flat_map(|w| (1..20).map(move |n| (w, n)))
+        {
+            let ctx = WireContext { asn_width: width, ..WireContext::modern(PeerKind::External) };
+            let path = |zero: Option<u8>| -> Vec<u8> {
+                let number = |i| if zero == Some(i) { [0; 4] } else { [0, 1, 0, 0] };
+                let number = |i| match (width, number(i)) {
+                    (AsnWidth::Four, number) => number.to_vec(),
+                    (AsnWidth::Two, [_, high, low, _]) => alloc::vec![high, low],
+                };
+                [2, count].into_iter().chain((0..count).flat_map(number)).collect()
+            };
+            assert_eq!(value_fault(AttrCode::AS_PATH, &path(None), &ctx), None, "{count} of {width:?}");
+            for zero in 0..count {
+                let fault = value_fault(AttrCode::AS_PATH, &path(Some(zero)), &ctx);
+                assert_eq!(fault, Some((Cause::AsZero, Remedy::Withdraw)), "{zero} of {count}, {width:?}");
+            }
+        }
     }
 }

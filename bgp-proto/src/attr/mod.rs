@@ -191,14 +191,14 @@ pub(crate) fn number(value: &[u8]) -> Option<u32> {
 }
 
 /// Defines the readers of attributes on a type that has `value(AttrCode) -> Option<&[u8]>`, `number(AttrCode)` for values of
-/// four octets, `origin_octet()` and `asn_width()`; and `unjudged(AttrCode) -> Option<&[u8]>` for attributes that are passed on
+/// four octets, `origin_value()` and `asn_width()`; and `unjudged(AttrCode) -> Option<&[u8]>` for attributes that are passed on
 /// whatever their value.
 macro_rules! attr_readers {
     () => {
         /// ORIGIN; incomplete if absent.
         #[inline]
         pub fn origin(&self) -> $crate::attr::Origin {
-            self.origin_octet().and_then($crate::attr::Origin::from_octet).unwrap_or_default()
+            self.origin_value()
         }
 
         /// AS_PATH; empty if absent.

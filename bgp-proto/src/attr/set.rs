@@ -85,8 +85,9 @@ impl AttrSet {
     }
 
     #[inline]
-    fn origin_octet(&self) -> Option<u8> {
-        self.value(AttrCode::ORIGIN)?.first().copied()
+    fn origin_value(&self) -> super::Origin {
+        let octet = self.value(AttrCode::ORIGIN).and_then(|value| value.first());
+        octet.and_then(|octet| super::Origin::from_octet(*octet)).unwrap_or_default()
     }
 
     #[inline]

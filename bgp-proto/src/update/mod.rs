@@ -15,12 +15,13 @@ mod walk;
 
 use crate::attr::check::definition_in;
 use crate::attr::merge::{As4, Sorted, canonical_flags, merged_aggregator, merged_path};
-use crate::attr::{AsPath, AttrSet, Flags, NextHop, RawAttr, RawAttrs};
+use crate::attr::{AsPath, AttrSet, Flags, NextHop, Origin, RawAttr, RawAttrs};
 use crate::context::{AsnWidth, WireContext};
 use crate::error::{Fault, Remedy, Reset};
 use crate::family::{Family, Shape};
 use crate::iana::AttrCode;
 use crate::nlri::NlriIter;
+use crate::reader::nothing;
 use core::fmt;
 use core::net::Ipv4Addr;
 pub use skim::Skim;
@@ -98,7 +99,7 @@ impl<'a> Update<'a> {
     /// empty ones are left out.
     #[inline]
     pub fn reach(&self) -> Reaches<'_, 'a> {
-        let classic = if self.has_classic() { self.sections.nlri } else { &[] };
+        let classic = if self.has_classic() { self.sections.nlri } else { nothing() };
         Reaches { update: self, multiprotocol: self.value(AttrCode::MP_REACH_NLRI), classic }
     }
 
@@ -106,7 +107,7 @@ impl<'a> Update<'a> {
     /// negotiated and empty ones are left out.
     #[inline]
     pub fn unreach(&self) -> Unreaches<'_, 'a> {
-        let classic = if self.has_classic() { self.sections.withdrawn } else { &[] };
+        let classic = if self.has_classic() { self.sections.withdrawn } else { nothing() };
         Unreaches { update: self, multiprotocol: self.value(AttrCode::MP_UNREACH_NLRI), classic }
     }
 
@@ -155,7 +156,7 @@ impl<'a> Update<'a> {
     }
 
     #[inline(always)]
-    fn origin_octet(&self) -> Option<u8> {
+    fn origin_value(&self) -> Origin {
         self.found.origin()
     }
 

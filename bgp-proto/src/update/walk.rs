@@ -6,7 +6,7 @@
 
 use super::mp::{self, MpVerdict};
 use crate::attr::check::{definition_in, is_out_of_place, value_fault};
-use crate::attr::{Flags, RawAttrs};
+use crate::attr::{Flags, Origin, RawAttrs};
 use crate::context::{PeerKind, WireContext};
 use crate::error::{Cause, Fault, Remedy, Reset};
 use crate::family::{Family, Shape};
@@ -167,8 +167,10 @@ fn walk<'a>(block: &'a [u8], ctx: &WireContext, log: &mut impl Log) -> Result<Wa
     walked.take_number::<3>(&mut rest, ctx);
     walked.take_number::<4>(&mut rest, ctx);
     walked.take_number::<5>(&mut rest, ctx);
-    walked.take_short::<6>(&mut rest, ctx);
-    walked.take_short::<7>(&mut rest, ctx);
+    if rest.get(1).is_some_and(|code| *code <= 7) {
+        walked.take_short::<6>(&mut rest, ctx);
+        walked.take_short::<7>(&mut rest, ctx);
+    }
     walked.take_short::<8>(&mut rest, ctx);
     walked.take_number::<9>(&mut rest, ctx);
     walked.take_short::<10>(&mut rest, ctx);
@@ -255,8 +257,9 @@ impl<'a> Walked<'a> {
         const CODE: AttrCode = AttrCode::ORIGIN;
         let Some((octets, tail)) = rest.split_first_chunk::<4>() else { return };
         let word = u32::from_le_bytes(*octets);
-        let origin = (word >> 24) as u8;
-        if is_header(word, [Flags::WELL_KNOWN.0, CODE.0, 1]) && origin <= 2 {
+        if is_header(word, [Flags::WELL_KNOWN.0, CODE.0, 1])
+            && let Some(origin) = Origin::from_octet((word >> 24) as u8)
+        {
             self.seen |= bit(CODE);
             self.found.origin = origin;
             *rest = tail;
@@ -333,7 +336,7 @@ const fn bit(code: AttrCode) -> u64 {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Found<'a> {
     kept: u64,
-    origin: u8,
+    origin: Origin,
     next_hop: u32,
     med: u32,
     local_pref: u32,
@@ -357,7 +360,7 @@ impl<'a> Found<'a> {
     #[inline(always)]
     fn note(&mut self, code: AttrCode, value: &'a [u8]) {
         match code {
-            AttrCode::ORIGIN => self.origin = value.first().copied().unwrap_or(0),
+            AttrCode::ORIGIN => self.origin = origin(value),
             AttrCode::NEXT_HOP | AttrCode::MED | AttrCode::LOCAL_PREF | AttrCode::ORIGINATOR_ID => {
                 self.note_number(code, crate::attr::number(value).unwrap_or(0));
             }
@@ -390,8 +393,8 @@ impl<'a> Found<'a> {
     }
 
     #[inline(always)]
-    pub(super) const fn origin(&self) -> Option<u8> {
-        if self.has(AttrCode::ORIGIN) { Some(self.origin) } else { None }
+    pub(super) const fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The value of an attribute of the block as a number.
@@ -422,6 +425,10 @@ impl<'a> Found<'a> {
             _ => None,
         }
     }
+}
+
+fn origin(value: &[u8]) -> Origin {
+    value.first().and_then(|octet| Origin::from_octet(*octet)).unwrap_or_default()
 }
 
 /// The value of an uncommon attribute.

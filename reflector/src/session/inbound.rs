@@ -4,7 +4,9 @@
 //! closed when it is full, or when something must be said after it. RFC 7606 is carried out here: an UPDATE whose verdict
 //! is "withdrawn" withdraws exactly the prefixes it would have announced.
 
-use bgp_proto::{Asn, AttrCode, AttrSet, Cause, Family, FamilySet, Fault, NlriIter, Remedy, Update, Verdict};
+use bgp_proto::{
+    Asn, AttrCode, AttrSet, Cause, Family, FamilySet, Fault, Nlri, PathId, Remedy, Update, Verdict,
+};
 use core::mem;
 use std::collections::VecDeque;
 
@@ -45,7 +47,9 @@ impl Inbound {
             return;
         }
         for unreach in update.unreach() {
-            self.changes(unreach.family, unreach.nlri, None, events);
+            let family = unreach.family;
+            let gone = unreach.nlri.map(|(path_id, nlri)| (path_id, nlri.to_withdrawn(family)));
+            self.changes(family, gone, None, events);
         }
         let misled = rule.fault_in(update);
         let verdict = if misled.is_some() { Verdict::Withdrawn } else { update.verdict() };
@@ -57,7 +61,8 @@ impl Inbound {
                 // The other next hop of one message: the rest of the set is shared.
                 (Verdict::Sound | Verdict::Trimmed, Some(set)) => Some(set.with_next_hop(reach.next_hop)),
             };
-            self.changes(reach.family, reach.nlri, attrs.as_ref(), events);
+            let routes = reach.nlri.map(|(path_id, nlri)| (path_id, nlri.to_owned()));
+            self.changes(reach.family, routes, attrs.as_ref(), events);
         }
         count(update, verdict, misled, counters, events);
     }
@@ -112,7 +117,7 @@ impl Inbound {
     fn changes(
         &mut self,
         family: Family,
-        nlri: NlriIter<'_>,
+        nlri: impl Iterator<Item = (PathId, Nlri)>,
         attrs: Option<&AttrSet>,
         events: &mut VecDeque<Event>,
     ) {
@@ -123,7 +128,7 @@ impl Inbound {
                 index = None;
             }
             let attrs = attrs.map(|set| *index.get_or_insert_with(|| self.index_of(set)));
-            self.batch.changes.push(RouteChange { family, path_id, nlri: nlri.to_owned(), attrs });
+            self.batch.changes.push(RouteChange { family, path_id, nlri, attrs });
         }
     }
 
