@@ -157,6 +157,14 @@ impl Topology {
         })
     }
 
+    /// By how many nodes of the cluster what a node originates comes in.
+    pub fn ways_in(&self, id: NodeId) -> usize {
+        match self.node(id).part {
+            Part::Worker | Part::Reflector => 1,
+            Part::Outside => self.peerings.iter().filter(|p| p.ends.iter().any(|end| end.node == id)).count(),
+        }
+    }
+
     fn add_node(&mut self, part: Part, asn: Asn, one_cluster: bool) -> NodeId {
         let at = self.nodes.len() as u16;
         let [high, low] = at.to_be_bytes();

@@ -3,6 +3,7 @@
 //! One queue holds what is to come, ordered by time and, at the same time, by when it was put there, so a run is a
 //! function of its seed. Whatever touches a session ends in [`World::pump`], which does what the session asks for.
 
+use bgp_proto::Prefix;
 use bytes::Bytes;
 use reflector::feed::Feed;
 use reflector::ids::PeerId;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::faults::Fault;
 use crate::node::{Node, peer_id};
 use crate::random::Random;
-use crate::topology::{NodeId, Restarts, Topology};
+use crate::topology::{NodeId, Part, Restarts, Topology};
 use crate::trace::Trace;
 use crate::wire::{Conn, Fin, Pipe, Presence};
 
@@ -587,8 +588,8 @@ impl World {
             let delay = self.soon(2000);
             self.after(delay, Event::Views(node, life));
         }
-        if let Some(prefix) = turn.lost.first()
-            && self.loses_nothing_from.is_some_and(|from| from <= now)
+        if self.loses_nothing_from.is_some_and(|from| from <= now)
+            && let Some(prefix) = turn.lost.iter().find(|prefix| !self.may_hunt(prefix))
         {
             self.broken = Some(format!("the kernel of {} lost {prefix}", node.0));
         }
@@ -602,6 +603,16 @@ impl World {
             self.turning.remove(&node);
             self.at(at, Event::Turn(node, life));
         }
+    }
+
+    /// Whether a path may be taken back before its better arrives, although nothing is lost. When a better path comes to
+    /// one of three reflectors, from its client, a second takes back from the third what its own client said, for it has
+    /// nothing else to tell a peer that is no client (RFC 4456 section 6); and that may be there before the first one's.
+    fn may_hunt(&self, prefix: &Prefix) -> bool {
+        let owners = self.nodes.iter().filter(|node| node.originates.contains_key(prefix));
+        // A router outside says it to each node that it peers with.
+        let ways: usize = owners.map(|node| self.topology.ways_in(node.id)).sum();
+        ways > 1 && self.topology.of(Part::Reflector).len() > 2
     }
 
     /// Sends feeds to a session; they arrive a little later, in order.
