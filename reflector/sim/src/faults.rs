@@ -29,8 +29,8 @@ pub enum Fault {
     Stall(NodeId, NodeId, Duration),
     /// A node's process reads from a peer a few octets at a time for a while.
     Slow(NodeId, NodeId, Duration),
-    /// Octets between two nodes take so different times for a while that what one connection carries overtakes what
-    /// another does.
+    /// The connections between two nodes are reset, and for a while octets take so different times that of the next ones
+    /// one carries what overtakes another's.
     Jitter(NodeId, NodeId, Duration),
     /// All nodes crash together, and are back after a while, each after its own.
     Blackout(Duration),
@@ -46,6 +46,72 @@ pub enum Fault {
     Retract(NodeId, Prefix),
     /// A node originates another prefix.
     Originate(NodeId, Prefix, u32),
+}
+
+/// What a fault does when it really happens: one that is drawn where there is nothing to break does nothing. Counted, so that a
+/// test can tell that each occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// A connection was reset.
+    Cut,
+    /// Octets were held back by a link that passes nothing.
+    Withheld,
+    /// Nobody answered an attempt to connect.
+    Unanswered,
+    /// Octets went into a connection that is silent.
+    Silenced,
+    /// A node lost power with connections open, and nobody was told.
+    HalfOpen,
+    /// Octets reached a node that does not know their connection any more.
+    Bounced,
+    /// Octets waited for a process that does not read.
+    Stalled,
+    /// A process read a few octets.
+    Slowed,
+    /// A writer found no room.
+    Full,
+    /// Octets dawdled while others waited in another connection between the same nodes.
+    Overtaken,
+    /// Something waited for a process that does not run.
+    Frozen,
+    /// A process started again and said so (RFC 4724).
+    RestartedGracefully,
+    /// A process started again.
+    RestartedPlainly,
+    /// Routes outlived their session.
+    Kept,
+    /// A policy changed.
+    PolicyChanged,
+    /// A configuration changed so that the session began anew.
+    Reset,
+    /// A hold timer expired.
+    HoldExpired,
+    /// A send hold timer expired (RFC 9687).
+    SendHoldExpired,
+}
+
+impl Effect {
+    /// All of them.
+    pub const ALL: [Effect; 18] = [
+        Effect::Cut,
+        Effect::Withheld,
+        Effect::Unanswered,
+        Effect::Silenced,
+        Effect::HalfOpen,
+        Effect::Bounced,
+        Effect::Stalled,
+        Effect::Slowed,
+        Effect::Full,
+        Effect::Overtaken,
+        Effect::Frozen,
+        Effect::RestartedGracefully,
+        Effect::RestartedPlainly,
+        Effect::Kept,
+        Effect::PolicyChanged,
+        Effect::Reset,
+        Effect::HoldExpired,
+        Effect::SendHoldExpired,
+    ];
 }
 
 /// A direction.
@@ -84,7 +150,9 @@ impl fmt::Display for Fault {
             Fault::Silence(a, b) => write!(f, "connections between {} and {} go silent", a.0, b.0),
             Fault::Freeze(n, d) => write!(f, "{} does not run for {d:?}", n.0),
             Fault::Slow(a, b, d) => write!(f, "{} reads slowly from {} for {d:?}", a.0, b.0),
-            Fault::Jitter(a, b, d) => write!(f, "octets between {} and {} dawdle for {d:?}", a.0, b.0),
+            Fault::Jitter(a, b, d) => {
+                write!(f, "connections between {} and {} are reset, octets dawdle for {d:?}", a.0, b.0)
+            }
             Fault::Blackout(d) => write!(f, "all crash, the last is back after {d:?}"),
             Fault::Policy(a, b, door, d) => write!(f, "{} closes its {door:?} with {} for {d:?}", a.0, b.0),
             Fault::HoldTime(a, b, secs) => write!(f, "{} offers {} a hold time of {secs} s", a.0, b.0),

@@ -4,7 +4,9 @@
 //! happen, octet by octet through [`wire`], and [`check`] compares the end with a model that does not speak BGP. A run that
 //! fails prints its seed, and is kept as a test under the name of what it found.
 //!
-//! There is no wall clock to step here: neither machine knows one, and a test of the house keeps it so.
+//! There is no wall clock to step here: neither machine knows one, time is an argument of each call and only grows, and a test of
+//! the house keeps it so. What of a daemon does know one, and nothing but what it prints does, is stepped over a running daemon
+//! by the conformance suite (row M8).
 
 pub mod check;
 pub mod faults;
@@ -17,8 +19,9 @@ pub mod wire;
 pub mod world;
 
 use reflector::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
-use crate::faults::Fault;
+use crate::faults::{Effect, Fault};
 use crate::random::Random;
 use crate::topology::{NodeId, Restarts, Topology};
 use crate::world::World;
@@ -39,7 +42,7 @@ pub struct Failure {
 }
 
 /// What a run took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Nodes.
     pub nodes: usize,
@@ -49,6 +52,8 @@ pub struct Summary {
     pub faults: usize,
     /// Events.
     pub steps: u64,
+    /// What the faults did.
+    pub effects: BTreeMap<Effect, u64>,
     /// When everything was as the model says, counted from the end of the last fault.
     pub converged: Duration,
 }
@@ -116,7 +121,8 @@ fn run_with(
     }
     match (check::check(&world), converged) {
         (None, Some(converged)) => {
-            Ok(Summary { nodes, sessions, faults: count, steps: world.steps, converged })
+            let (steps, effects) = (world.steps, world.effects);
+            Ok(Summary { nodes, sessions, faults: count, steps, effects, converged })
         }
         (wrong, _) => Err(failure(&world, wrong.unwrap_or_else(|| "did not settle".to_owned()))),
     }
@@ -131,11 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_clusters_settle() {
-        for seed in 0..20 {
-            if let Err(failure) = run(seed, 8) {
-                panic!("seed {seed}, 8 nodes: {}\n{}", failure.what, failure.trace);
-            }
+    fn small_clusters_settle_and_every_fault_really_happens() {
+        let mut effects: BTreeMap<Effect, u64> = BTreeMap::new();
+        for seed in 0..100 {
+            let summary = run(seed, 8)
+                .unwrap_or_else(|failure| panic!("seed {seed}: {}\n{}", failure.what, failure.trace));
+            summary.effects.iter().for_each(|(effect, count)| *effects.entry(*effect).or_insert(0) += count);
+        }
+        for effect in Effect::ALL {
+            let count = effects.get(&effect).copied().unwrap_or(0);
+            assert!(count >= 3, "{effect:?} happened {count} times: {effects:?}");
         }
     }
 

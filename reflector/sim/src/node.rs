@@ -24,6 +24,9 @@ pub const RESTART_TIME: Duration = Duration::from_secs(120);
 /// Without End-of-RIB, stale routes go after this long.
 const STALE_PATH_TIME: Duration = Duration::from_secs(60);
 
+/// The send hold time of every other node: less than the longest fault, and than the usual hold time.
+const SEND_HOLD: Duration = Duration::from_secs(60);
+
 /// A node.
 #[derive(Debug)]
 pub struct Node {
@@ -170,6 +173,7 @@ impl Process {
         config.connect = own.connect;
         config.timing.hold_secs = peering.hold_secs;
         config.timing.idle_hold_max = Duration::from_secs(20);
+        config.timing.send_hold = (own.node.0 % 2 == 1).then_some(SEND_HOLD);
         config.timing.refresh_end = STALE_PATH_TIME;
         config.restart = (topology.restarts == Restarts::Graceful).then_some(Restart {
             long_lived: topology.long_lived,

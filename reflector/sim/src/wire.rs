@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 use crate::topology::NodeId;
 
-/// Octets on their way to one end, at most, but for one segment of a group's log.
+/// Octets on their way to one end, at most, but for one segment of a group's log. Small clusters have little to say, so some
+/// connections have a window that even that fills.
 pub const WINDOW: usize = 64 * 1024;
 
 /// A connection.
@@ -68,6 +69,7 @@ pub enum Fin {
 pub struct Pipe {
     octets: VecDeque<Bytes>,
     len: usize,
+    window: usize,
     /// What follows them.
     pub fin: Option<Fin>,
     /// Whether an arrival is scheduled.
@@ -89,7 +91,7 @@ impl Pipe {
 
     /// How many more fit.
     pub fn room(&self) -> usize {
-        WINDOW.saturating_sub(self.len)
+        self.window.saturating_sub(self.len)
     }
 
     /// Adds octets.
@@ -115,6 +117,11 @@ impl Pipe {
         taken
     }
 
+    /// Nothing is on its way any more.
+    pub fn clear(&mut self) {
+        *self = Pipe { window: self.window, ..Pipe::default() };
+    }
+
     /// Nothing arrives any more but a reset.
     pub fn reset(&mut self) {
         (self.octets, self.len) = (VecDeque::new(), 0);
@@ -123,14 +130,14 @@ impl Pipe {
 }
 
 impl Conn {
-    /// A connection that has just been opened.
-    pub fn new(dialer: (NodeId, u32), acceptor: (NodeId, u32)) -> Conn {
+    /// A connection that has just been opened, with a window of so many octets.
+    pub fn new(dialer: (NodeId, u32), acceptor: (NodeId, u32), window: usize) -> Conn {
         let end = |(node, life), presence| End {
             node,
             life,
             id: None,
             presence,
-            pipe: Pipe::default(),
+            pipe: Pipe { window, ..Pipe::default() },
             idle_until: Instant::EPOCH,
             slow_until: Instant::EPOCH,
         };

@@ -3,8 +3,9 @@
 //! One queue holds what is to come, ordered by time and, at the same time, by when it was put there, so a run is a
 //! function of its seed. Whatever touches a session ends in [`World::pump`], which does what the session asks for.
 
-use bgp_proto::Prefix;
+use bgp_proto::{ErrorCode, Prefix};
 use bytes::Bytes;
+use reflector::events::Retention;
 use reflector::feed::Feed;
 use reflector::ids::PeerId;
 use reflector::session::{
@@ -13,12 +14,12 @@ use reflector::session::{
 use reflector::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::faults::Fault;
+use crate::faults::{Effect, Fault};
 use crate::node::{Node, peer_id};
 use crate::random::Random;
 use crate::topology::{NodeId, Part, Restarts, Topology};
 use crate::trace::Trace;
-use crate::wire::{Conn, Fin, Pipe, Presence};
+use crate::wire::{Conn, Fin, Presence, WINDOW};
 
 mod trouble;
 
@@ -68,6 +69,8 @@ pub struct World {
     pub loses_nothing_from: Option<Instant>,
     /// Events so far.
     pub steps: u64,
+    /// What the faults did.
+    pub effects: BTreeMap<Effect, u64>,
     seed: u64,
     random: Random,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -149,6 +152,7 @@ impl World {
             broken: None,
             loses_nothing_from: None,
             steps: 0,
+            effects: BTreeMap::new(),
             seed,
             random: Random::new(seed),
             queue: BTreeMap::new(),
@@ -214,6 +218,7 @@ impl World {
         if let Some(thawed) = self.process_of(&event).and_then(|node| self.frozen.get(&node)).copied()
             && thawed > self.now
         {
+            self.count(Effect::Frozen);
             return self.at(thawed, event);
         }
         match event {
@@ -268,6 +273,7 @@ impl World {
             if let Told::Up { .. } | Told::Down { .. } = &event {
                 self.trace.session(self.now, node, peer, &event);
             }
+            self.count_told(&event);
             if let Told::NotificationSent(n) = &event
                 && matches!(n.error.code, 1 | 2 | 3 | 5 | 7)
             {
@@ -280,6 +286,19 @@ impl World {
         }
         self.write(node, peer);
         self.schedule_wake(node, peer);
+    }
+
+    fn count_told(&mut self, event: &Told) {
+        match event {
+            Told::Down { retention: Retention::Stale { .. }, .. } => self.count(Effect::Kept),
+            Told::NotificationSent(n) if n.error == ErrorCode::HOLD_TIMER_EXPIRED => {
+                self.count(Effect::HoldExpired)
+            }
+            Told::NotificationSent(n) if n.error == ErrorCode::SEND_HOLD_TIMER_EXPIRED => {
+                self.count(Effect::SendHoldExpired);
+            }
+            _ => {}
+        }
     }
 
     fn peer(&mut self, node: NodeId, peer: PeerId) -> Option<&mut crate::node::Peer> {
@@ -365,7 +384,7 @@ impl World {
             for end in 0..2 {
                 let node = self.conns[at].ends[end].node;
                 self.of_node[usize::from(node.0)].remove(&at);
-                self.conns[at].ends[end].pipe = Pipe::default();
+                self.conns[at].ends[end].pipe.clear();
             }
         }
     }
@@ -387,6 +406,9 @@ impl World {
             };
             p.session.wrote(id, octets);
             pipe.is_awaited = pipe.room() == 0;
+            if room == 0 {
+                self.count(Effect::Full);
+            }
             if octets > 0 {
                 self.schedule_delivery(at, 1 - end);
             }
@@ -410,6 +432,14 @@ impl World {
             return Duration::from_millis(20) + self.soon(20_000);
         }
         if self.dawdling.get(&key).is_some_and(|until| *until > self.now) {
+            let node = self.conns[at].ends[end].node;
+            let mut others = self.between(one, other).into_iter().filter(|other| *other != at);
+            let waits = |conn: usize| {
+                self.conns[conn].ends.iter().any(|end| end.node == node && !end.pipe.is_empty())
+            };
+            if others.any(waits) {
+                self.count(Effect::Overtaken);
+            }
             return self.soon(400_000);
         }
         self.soon(2000)
@@ -427,6 +457,7 @@ impl World {
         let other = p.node;
         if self.is_blocked(node, other) {
             // No answer: the session gives up by itself.
+            self.count(Effect::Unanswered);
             return;
         }
         let is_running = self.node(other).process.is_some();
@@ -437,7 +468,8 @@ impl World {
             return self.pump(node, peer);
         }
         let verdict = p.session.dialed(now);
-        let mut conn = Conn::new((node, life), (other, other_life));
+        let window = if self.random.chance(40) { self.random.between(100, 3000) } else { WINDOW };
+        let mut conn = Conn::new((node, life), (other, other_life), window);
         let farewell = match verdict {
             Verdict::Accepted(id) => {
                 conn.ends[0].id = Some(id);
@@ -498,20 +530,28 @@ impl World {
         self.conns[at].ends[end].pipe.is_scheduled = false;
         if self.conns[at].is_silent {
             // Full pipes stay full: nothing is acknowledged either.
+            self.count(Effect::Silenced);
             return;
         }
         if self.is_blocked(sender, node) || presence == Presence::Coming {
             // Scheduled again when the link is open, or the connection accepted.
+            if presence == Presence::Here {
+                self.count(Effect::Withheld);
+            }
             return;
         }
         if presence == Presence::Gone {
             return self.bounce(at, end);
         }
         if idle_until > now {
+            self.count(Effect::Stalled);
             self.conns[at].ends[end].pipe.is_scheduled = true;
             return self.at(idle_until, Event::Deliver(at, end));
         }
         let is_slow = self.conns[at].ends[end].slow_until > now;
+        if is_slow {
+            self.count(Effect::Slowed);
+        }
         let max = match self.random.chance(20) || is_slow {
             true => self.random.between(1, 40),
             false => self.random.between(1, 32_768),
@@ -554,10 +594,11 @@ impl World {
     /// Octets reach an end that is gone: its kernel answers with a reset.
     fn bounce(&mut self, at: usize, end: usize) {
         let had_octets = !self.conns[at].ends[end].pipe.is_empty();
-        self.conns[at].ends[end].pipe = Pipe::default();
+        self.conns[at].ends[end].pipe.clear();
         let other = &mut self.conns[at].ends[1 - end];
         if had_octets && other.presence == Presence::Here && other.pipe.fin.is_none() {
             other.pipe.reset();
+            self.count(Effect::Bounced);
             self.schedule_delivery(at, 1 - end);
         }
     }
@@ -661,6 +702,11 @@ impl World {
             (true, 1..) => RestartPhase::Restarting,
             (true, 0) | (false, _) => RestartPhase::Normal,
         };
+        match (phase, self.life(id)) {
+            (RestartPhase::Restarting, _) => self.count(Effect::RestartedGracefully),
+            (RestartPhase::Normal, 1..) => self.count(Effect::RestartedPlainly),
+            (RestartPhase::Normal, 0) => {}
+        }
         let seed = self.seed ^ u64::from(self.life(id)).wrapping_mul(0x1234_5678_9ABC_DEF1);
         let now = self.now;
         self.nodes[usize::from(id.0)].boot(&self.topology, phase, seed, now);

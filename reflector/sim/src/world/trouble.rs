@@ -1,10 +1,11 @@
 //! What goes wrong, carried out.
 
 use reflector::ids::PeerId;
+use reflector::session::Reconfigured;
 use reflector::time::Duration;
 
 use super::{Event, World};
-use crate::faults::{Door, Fault};
+use crate::faults::{Door, Effect, Fault};
 use crate::node::peer_id;
 use crate::topology::NodeId;
 use crate::wire::{Fin, Presence};
@@ -38,6 +39,7 @@ impl World {
             }
             Fault::Jitter(one, other, span) => {
                 self.dawdling.insert((one.min(other), one.max(other)), now + span);
+                self.cut(one, other);
             }
             Fault::Stop(node, other, stop) => {
                 let peer = peer_id(other);
@@ -59,7 +61,9 @@ impl World {
                 if let Some(p) = self.peer(node, peer) {
                     let mut config = p.session.config().clone();
                     config.timing.hold_secs = secs;
-                    p.session.configure(config, now);
+                    if p.session.configure(config, now) == Reconfigured::Reset {
+                        self.count(Effect::Reset);
+                    }
                     self.pump(node, peer);
                 }
             }
@@ -118,19 +122,25 @@ impl World {
         let life = self.life(node);
         let Some(process) = &mut self.node(node).process else { return };
         if let Some((epoch, feeds)) = process.set_doors(peer, closed) {
+            self.count(Effect::PolicyChanged);
             self.post(node, life, peer, epoch, feeds);
         }
         self.schedule_turn(node);
     }
 
+    pub(super) fn count(&mut self, effect: Effect) {
+        *self.effects.entry(effect).or_insert(0) += 1;
+    }
+
     /// Connections between two nodes.
-    fn between(&self, one: NodeId, other: NodeId) -> Vec<usize> {
+    pub(super) fn between(&self, one: NodeId, other: NodeId) -> Vec<usize> {
         let of_one = self.of_node[usize::from(one.0)].iter().copied();
         of_one.filter(|at| self.conns[*at].ends.iter().any(|end| end.node == other)).collect()
     }
 
     fn cut(&mut self, one: NodeId, other: NodeId) {
         for at in self.between(one, other) {
+            self.count(Effect::Cut);
             for end in 0..2 {
                 self.conns[at].ends[end].pipe.reset();
                 self.schedule_delivery(at, end);
@@ -177,7 +187,9 @@ impl World {
                     continue;
                 }
                 let other = &mut self.conns[at].ends[1 - end];
-                if fin.is_some() && other.presence == Presence::Here {
+                if fin.is_none() && other.presence == Presence::Here {
+                    self.count(Effect::HalfOpen);
+                } else if other.presence == Presence::Here {
                     other.pipe.reset();
                     self.schedule_delivery(at, 1 - end);
                 }
