@@ -57,7 +57,7 @@ enum Command {
     },
     /// Measure what a cluster's kernels see of bgpd, BIRD and FRR.
     Kernels {
-        /// change, cold or idle.
+        /// change, cold, idle or rate.
         scenario: kernels::Scenario,
         /// Whom to measure.
         #[arg(long, value_delimiter = ',', default_value = "bgpd,bird,frr")]

@@ -159,6 +159,14 @@ impl Underlay {
         shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &lines).map(drop)
     }
 
+    /// Plugs the namespace of the caller in too, with this address in the near subnet.
+    pub fn join(&self, address: Ipv4Addr) -> Result<()> {
+        shell::ip_batch(&format!(
+            "link add eth0 type veth peer name outside netns {SWITCH}\naddr add {address}/16 dev eth0\nlink set eth0 up\n"
+        ))?;
+        self.switch("link set outside master br0 up")
+    }
+
     /// The next nodes in a subnet, one for each name, all at once.
     pub fn nodes_in(&self, subnet: Subnet, names: &[&str]) -> Result<Vec<Node>> {
         let first = self.nodes.get() + 1;
@@ -190,6 +198,10 @@ impl Underlay {
         }
         self.nodes.set(last as u16);
         Ok(nodes)
+    }
+
+    fn switch(&self, line: &str) -> Result<()> {
+        shell::feed(shell::command("ip").args(["-n", SWITCH, "-batch", "-"]), &format!("{line}\n")).map(drop)
     }
 }
 

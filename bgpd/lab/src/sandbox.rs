@@ -276,6 +276,9 @@ pub fn isolated(here: &str, needs: &[Need], body: impl FnOnce() -> Result<()>) -
     let printed = String::from_utf8_lossy(&printed);
     ensure!(status.success(), "inside the sandbox ({status}):\n{printed}");
     ensure!(printed.contains("1 passed"), "the sandbox did not run {name}:\n{printed}");
+    if env::args().any(|argument| argument == "--nocapture") {
+        say(printed.trim());
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ mod full;
 pub mod relay;
 mod scenario;
 mod swarm;
-mod wire;
+pub(crate) mod wire;
 
 pub use contender::Contender;
 pub use scenario::{Options, Scenario, run};

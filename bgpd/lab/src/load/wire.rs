@@ -83,12 +83,17 @@ pub(super) fn next_hop_of(client: u32) -> Ipv4Addr {
 
 /// A client's OPEN and the KEEPALIVE that answers the daemon's.
 pub(super) fn greeting_of(client: u32) -> (Bytes, Bytes) {
+    greeting(address_of(client))
+}
+
+/// The same of somebody with this identifier.
+pub(crate) fn greeting(id: Ipv4Addr) -> (Bytes, Bytes) {
     let capabilities = vec![
         Capability::Multiprotocol(Family::IPV4_UNICAST),
         Capability::RouteRefresh,
         Capability::FourOctetAs(Asn(ASN)),
     ];
-    let router_id = RouterId::from(address_of(client));
+    let router_id = RouterId::from(id);
     let open = Open { asn: Asn(ASN), hold_secs: 90, router_id, capabilities };
     let (mut out, mut keepalive) = (BytesMut::new(), BytesMut::new());
     open.encode(&mut out);
@@ -96,13 +101,13 @@ pub(super) fn greeting_of(client: u32) -> (Bytes, Bytes) {
     (out.freeze(), keepalive.freeze())
 }
 
-pub(super) fn context() -> WireContext {
+pub(crate) fn context() -> WireContext {
     WireContext { families: FamilySet::IPV4, ..WireContext::modern(PeerKind::Internal) }
 }
 
 /// What a message is, as far as a load cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// OPEN.
     Open,
     /// KEEPALIVE.
@@ -114,7 +119,7 @@ pub(super) enum Kind {
 }
 
 /// The first message of `octets`, if it is there whole: its kind and its length.
-pub(super) fn next_message(octets: &[u8]) -> Result<Option<(Kind, usize)>> {
+pub(crate) fn next_message(octets: &[u8]) -> Result<Option<(Kind, usize)>> {
     let Some(header) = octets.get(..19) else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([header[16], header[17]]));
     ensure!(length >= 19 && header[..16] == [0xFF; 16], "the daemon sent no BGP header");
