@@ -10,6 +10,7 @@ use bgp_proto::{Prefix, Version};
 use bgpd::fib::{self, Cause, FibConfig, FibEvent, FibHandle, Leave, Query, RouteReport, State, Unresolved};
 use lab::sandbox::isolated;
 use lab::{here, shell, wait};
+use reflector::events::Naming;
 use reflector::events::{FibChange, FibRoute, Hop};
 use tokio::sync::mpsc;
 
@@ -35,8 +36,12 @@ impl Fib {
     }
 
     fn desire(&self, prefix: &str, route: Option<FibRoute>) -> Result<()> {
+        self.desire_named(prefix, route, Naming::Blanket)
+    }
+
+    fn desire_named(&self, prefix: &str, route: Option<FibRoute>, naming: Naming) -> Result<()> {
         let prefix = prefix.parse().map_err(|error| anyhow!("{prefix}: {error}"))?;
-        self.handle.desire([FibChange { prefix, route, metric: None }]);
+        self.handle.desire([FibChange { prefix, route, metric: None, naming }]);
         Ok(())
     }
 
@@ -327,6 +332,43 @@ fn foreign_routes_are_never_touched() -> Result<()> {
             fib.want("10.99.0.0/24", &["192.0.2.2"])?;
             fib.stands("10.99.0.0/24", State::Installed)?;
             wait_routes(prefix, &format!("{dhcp}\n{foreign}"))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_default_route_and_a_subnet_of_the_node_are_taken_only_by_name() -> Result<()> {
+    isolated(here!(), &[], || {
+        underlay()?;
+        ip("route add default via 192.0.2.254")?;
+        ip("route add default via fd00::254")?;
+        let fib = Fib::start(FibConfig::default())?;
+        fib.sweep();
+        for (prefix, gateway, own) in [
+            ("default", "192.0.2.2", "default via 192.0.2.254 dev eth0"),
+            ("192.0.2.0/24", "192.0.2.3", "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1"),
+            ("::/0", "fd00::2", "default via fd00::254 dev eth0 metric 1024"),
+            ("fd00::/64", "fd00::3", "fd00::/64 dev eth0 proto kernel metric 256"),
+        ] {
+            let said = prefix.replace("default", "0.0.0.0/0");
+            let via = || Ok::<_, anyhow::Error>(Some(FibRoute::Via(vec![hop(gateway, 1)?])));
+            fib.desire(&said, via()?)?;
+            fib.stands(&said, State::Protected)?;
+            wait_routes(prefix, own)?;
+            // The node's own stays as it was, and first: it has the better metric, or ours waits for the place.
+            fib.desire_named(&said, via()?, Naming::Exact)?;
+            if prefix == "::/0" {
+                fib.stands(&said, State::Refused)?;
+                wait_routes(prefix, own)?;
+            } else {
+                fib.stands(&said, State::Installed)?;
+                let dst = prefix.replace("::/0", "default");
+                wait_routes(prefix, &format!("{own}\n{dst} via {gateway} dev eth0 proto bird metric 1024"))?;
+            }
+            fib.desire(&said, via()?)?;
+            fib.stands(&said, State::Protected)?;
+            wait_routes(prefix, own)?;
         }
         Ok(())
     })
@@ -673,7 +715,12 @@ fn many_routes_are_installed_changed_and_removed() -> Result<()> {
         fib.sweep();
         let run = |what: &str, route: Option<FibRoute>, done: &dyn Fn(fib::Totals) -> bool| -> Result<()> {
             let begin = Instant::now();
-            let change = |prefix: &Prefix| FibChange { prefix: *prefix, route: route.clone(), metric: None };
+            let change = |prefix: &Prefix| FibChange {
+                prefix: *prefix,
+                route: route.clone(),
+                metric: None,
+                naming: Naming::Blanket,
+            };
             fib.handle.desire(prefixes.iter().map(change));
             wait::closely(what, Duration::from_secs(60), || {
                 let totals = fib.handle.stats();

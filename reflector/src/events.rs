@@ -211,6 +211,19 @@ pub struct FibChange {
     pub route: Option<FibRoute>,
     /// Its metric, unless it is the one that all routes have.
     pub metric: Option<u32>,
+    /// Whether the import policy of those it comes from spoke of its prefix.
+    pub naming: Naming,
+}
+
+/// Whether the rule that accepted a path spoke of its prefix, or of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Naming {
+    /// A condition of the rule named exactly this prefix.
+    Exact,
+    /// A condition of the rule named prefixes, and this is one.
+    Named,
+    /// The rule would have accepted other prefixes as well.
+    Blanket,
 }
 
 /// What is known about the way to a next hop.

@@ -1,6 +1,6 @@
 //! From the operator's words to the engine's: pure functions, one for each thing that is configured.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -268,35 +268,17 @@ pub(super) fn spec(
 }
 
 /// What the kernel's side needs to know.
-pub(super) fn fib(kernel: &Kernel, desired: &Desired) -> FibConfig {
+pub(super) fn fib(kernel: &Kernel) -> FibConfig {
     FibConfig {
         table: kernel.table,
         protocol: kernel.protocol,
         metric: kernel.metric,
         multipath: kernel.multipath,
         protect: kernel.protect.clone(),
-        allow: named(desired),
         overlay: kernel.overlay.clone(),
         learn: kernel.learn.is_some(),
         ..FibConfig::default()
     }
-}
-
-/// Prefixes that an import policy in use accepts by name, each alone: whoever writes that down wants them installed, be it the
-/// default route.
-fn named(desired: &Desired) -> Vec<Prefix> {
-    let policies = desired.peers.values().filter_map(|peer| match &peer.import {
-        Passage::Policy(name) => desired.policies.get(name),
-        Passage::Closed | Passage::Open | Passage::Compiled(_) => None,
-    });
-    let rules = policies.flat_map(|policy| &policy.rules);
-    let accepting = rules.filter(|rule| matches!(rule.verdict, desired::Verdict::Accepted(_)));
-    let alone = accepting.flat_map(|rule| &rule.when.prefixes).filter(|range| {
-        let len = range.within.len();
-        (range.len_min, range.len_max) == (len, len)
-    });
-    let named: BTreeSet<Prefix> = alone.map(|range| range.within).collect();
-    named.into_iter().collect()
 }
 
 /// The kernel's answer about a next hop, as the decision knows it.

@@ -184,7 +184,7 @@ fn kernel_route(report: &RouteReport) -> KernelRoute {
         State::Refused => report.refusal.as_ref().map(|r| r.to_string()),
         State::Unresolved => report.unresolved.map(|u| u.to_string()),
         State::Protected => {
-            let text = "a default route, a subnet of this node or a prefix of kernel.protect: installed only where an import policy accepts exactly this prefix";
+            let text = "a default route, a subnet of this node or a prefix of kernel.protect: installed only where the import policy of its peer accepts exactly this prefix";
             Some(text.to_owned())
         }
         State::Leftover => Some("kept from before the start, not announced yet".to_owned()),

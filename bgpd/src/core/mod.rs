@@ -32,6 +32,7 @@ use std::time::{Duration, SystemTime};
 
 use bgp_proto::{Family, Nlri, Prefix, Version};
 use reflector::events::FibChange;
+use reflector::events::Naming;
 use reflector::feed::LogView;
 use reflector::ids::{GroupId, PeerId};
 use reflector::rib::nexthop::Tracking;
@@ -278,7 +279,7 @@ impl Core {
 
     fn start_fib(&mut self) {
         let Some(kernel) = self.desired.kernel.as_ref().filter(|_| self.fib.is_none()) else { return };
-        match fib::spawn(compile::fib(kernel, &self.desired), self.inbox.clone()) {
+        match fib::spawn(compile::fib(kernel), self.inbox.clone()) {
             Ok(handle) => {
                 self.fib = Some(handle);
                 let tunnels = !kernel.overlay.devices.is_empty();
@@ -329,6 +330,7 @@ impl Core {
                 prefix,
                 route: None,
                 metric: None,
+                naming: Naming::Blanket,
             }));
             fib.sweep(Version::V4);
             fib.sweep(Version::V6);

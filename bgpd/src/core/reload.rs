@@ -127,7 +127,7 @@ impl Core {
     /// changes nothing.
     fn reconfigure_fib(&mut self) {
         if let (Some(handle), Some(kernel)) = (&self.fib, &self.desired.kernel)
-            && let Err(error) = handle.reconfigure(compile::fib(kernel, &self.desired))
+            && let Err(error) = handle.reconfigure(compile::fib(kernel))
         {
             warn!(%error, "kernel configuration refused; the last good one stays in force");
         }

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use bgp_proto::{Prefix, Version};
-use reflector::events::FibRoute;
+use reflector::events::FibChange;
 
 use super::facts::{Address, Arrival, FoundRoutes, KernelChange, KernelRoute, Link, Neighbour, TABLE_MAIN};
 use super::hops::{Hops, Way};
@@ -45,10 +45,9 @@ pub struct FibConfig {
     pub metric: u32,
     /// Most next hops of one route.
     pub multipath: u16,
-    /// Prefixes that are not installed; an exact match counts. Subnets of the node are not either.
+    /// Prefixes that are not installed unless the import policy of the peer names exactly this one. Subnets of the node are
+    /// such too.
     pub protect: Vec<Prefix>,
-    /// Prefixes that are installed all the same.
-    pub allow: Vec<Prefix>,
     /// Tunnels, and what goes through them.
     pub overlay: Overlay,
     /// How often the kernel is compared with what is wanted although nothing happened.
@@ -67,7 +66,6 @@ impl Default for FibConfig {
             metric: 1024,
             multipath: 16,
             protect: vec![Prefix::DEFAULT_V4, Prefix::DEFAULT_V6],
-            allow: Vec::new(),
             overlay: Overlay::default(),
             audit: Duration::from_secs(60),
             learn: false,
@@ -88,7 +86,6 @@ impl FibConfig {
             metric: self.metric,
             multipath: usize::from(self.multipath.max(1)),
             protect: self.protect.clone(),
-            allow: self.allow.clone(),
             overlay: self.overlay.clone(),
         }
     }
@@ -210,15 +207,9 @@ impl Machine {
         }
     }
 
-    /// The newest desire for a prefix, at the metric that all have.
-    #[cfg(test)]
-    pub(super) fn desire(&mut self, prefix: Prefix, route: Option<FibRoute>) {
-        self.desire_at(prefix, route, None);
-    }
-
-    /// The newest desire for a prefix, at a metric of its own.
-    pub(super) fn desire_at(&mut self, prefix: Prefix, route: Option<FibRoute>, metric: Option<u32>) {
-        self.plan.desire(prefix, route, metric, &mut self.hops, &self.underlay);
+    /// The newest desire for a prefix.
+    pub(super) fn desire(&mut self, change: FibChange) {
+        self.plan.desire(change, &mut self.hops, &self.underlay);
     }
 
     /// The core wants to hear of a next hop.

@@ -105,9 +105,10 @@ impl Mailbox {
 mod tests {
     use super::*;
     use reflector::events::FibRoute;
+    use reflector::events::Naming;
 
     fn change(prefix: &str, route: Option<FibRoute>) -> FibChange {
-        FibChange { prefix: prefix.parse().unwrap(), route, metric: None }
+        FibChange { prefix: prefix.parse().unwrap(), route, metric: None, naming: Naming::Blanket }
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl Task {
             if wanted { self.machine.track(addr) } else { self.machine.untrack(addr) }
         }
         for change in mail.take_changes() {
-            self.machine.desire_at(change.prefix, change.route, change.metric);
+            self.machine.desire(change);
         }
         for version in std::mem::take(&mut mail.sweeps) {
             self.machine.sweep(version);

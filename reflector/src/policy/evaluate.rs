@@ -11,7 +11,8 @@ use core::net::IpAddr;
 
 use super::matching::{Stage, Subject};
 use super::program::{Attribute, Expression, MaskItem, Operator, Program, Provenance, Statement, Value};
-use super::{Marks, Naming, Tunnel, Verdict};
+use super::{Marks, Tunnel, Verdict};
+use crate::events::Naming;
 
 /// LOCAL_PREF of a path from another AS, whatever it carries.
 const LOCAL_PREF_DEFAULT: u32 = 100;

@@ -116,6 +116,12 @@ impl PrefixRange {
         PrefixRange { within: prefix, len_min: prefix.len(), len_max: prefix.len() }
     }
 
+    /// Whether it is one prefix and no other.
+    pub(super) fn is_exact(&self) -> bool {
+        let len = self.within.len();
+        (self.len_min, self.len_max) == (len, len)
+    }
+
     pub(super) fn contains(&self, prefix: &Prefix) -> bool {
         (self.len_min..=self.len_max).contains(&prefix.len()) && self.within.contains(prefix)
     }

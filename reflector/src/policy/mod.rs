@@ -18,8 +18,9 @@ pub use matching::{Condition, Facts, PrefixRange, Stage, Subject};
 
 pub use program::Program;
 
-use bgp_proto::AttrSet;
+use bgp_proto::{AttrSet, Nlri};
 
+use crate::events::Naming;
 use crate::ids::IfName;
 
 /// An ordered list of rules and what happens where none applies.
@@ -44,6 +45,18 @@ pub struct Rule {
     pub action: Action,
     /// Changes to the attributes, in order, if the path is accepted.
     pub edits: Vec<Edit>,
+}
+
+impl Rule {
+    fn naming(&self, subject: &Subject<'_>) -> Naming {
+        let exact = |range: &PrefixRange| Nlri::Prefix(range.within) == *subject.nlri && range.is_exact();
+        let naming = self.when.iter().filter_map(|condition| match condition {
+            Condition::Prefixes(ranges) if ranges.iter().any(exact) => Some(Naming::Exact),
+            Condition::Prefixes(_) => Some(Naming::Named),
+            _ => None,
+        });
+        naming.min_by_key(|naming| *naming == Naming::Named).unwrap_or(Naming::Blanket)
+    }
 }
 
 /// What a rule does.
@@ -72,15 +85,6 @@ pub enum Verdict {
         /// The rule that said so, counted from 0; `None` where none applied.
         rule: Option<usize>,
     },
-}
-
-/// Whether the rule that accepted a path spoke of its prefix, or of everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Naming {
-    /// A condition of the rule named the prefix.
-    Named,
-    /// The rule would have accepted other prefixes as well.
-    Blanket,
 }
 
 /// What a program says of a route beside its attributes.
@@ -143,10 +147,9 @@ impl Policy {
         if rule.action == Action::Reject {
             return Verdict::Reject { rule: Some(at) };
         }
-        let named = rule.when.iter().any(|c| matches!(c, Condition::Prefixes(_)));
         Verdict::Accept {
             edited: edit::apply(&rule.edits, subject),
-            naming: if named { Naming::Named } else { Naming::Blanket },
+            naming: rule.naming(subject),
             marks: Marks::default(),
         }
     }

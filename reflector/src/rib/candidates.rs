@@ -3,6 +3,7 @@
 use bgp_proto::PathId;
 
 use super::{AttrId, Few};
+use crate::events::Naming;
 use crate::ids::PeerId;
 
 /// One path to a prefix, after import policy.
@@ -18,6 +19,8 @@ pub struct Candidate {
     pub attrs: AttrId,
     /// Its rank before anything else counts.
     pub preference: u16,
+    /// Whether the import policy spoke of its prefix.
+    pub naming: Naming,
     /// Whether the peer has yet to confirm it.
     pub freshness: Freshness,
     /// When it was announced in this form, seconds since the driver's epoch.

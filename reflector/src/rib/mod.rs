@@ -23,6 +23,7 @@ pub use prefixes::{PrefixId, Prefixes};
 use bgp_proto::{Family, Nlri, PathId};
 
 use crate::events::FibRoute;
+use crate::events::Naming;
 use crate::ids::PeerId;
 use merits::Step;
 
@@ -61,6 +62,8 @@ pub struct Wanted {
     pub route: FibRoute,
     /// Its metric, unless the usual one.
     pub metric: Option<u32>,
+    /// Whether the import policy of those it comes from spoke of its prefix.
+    pub naming: Naming,
 }
 
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use bgp_proto::{FamilySet, Nlri, Prefix};
 
 use super::{Learned, OwnRoute, Table};
 use crate::decide::{Contender, Multipath, Source};
-use crate::events::{FarEnd, FibChange, FibRoute, Hop};
+use crate::events::{FarEnd, FibChange, FibRoute, Hop, Naming};
 use crate::group::PolicyChoice;
 use crate::ids::{EntryId, PeerId};
 use crate::limits::MULTIPATH_MAX;
@@ -59,15 +59,15 @@ impl Table {
         if self.ribs[at].wanted(id) == wanted.as_ref() {
             return;
         }
-        let metric = wanted.as_ref().and_then(|w| w.metric);
-        self.pending.fib.push(FibChange { prefix, route: wanted.as_ref().map(|w| w.route.clone()), metric });
+        self.pending.fib.push(change(prefix, wanted.as_ref()));
         self.ribs[at].set_fib(id, wanted);
     }
 
     /// The route of a prefix, if the kernel's policy lets it through, and where that puts it.
     fn wanted(&self, at: usize, id: PrefixId, prefix: &Prefix) -> Option<Wanted> {
         let PolicyChoice::Policy(policy) = &self.config.kernel_export else {
-            return self.wanted_route(at, id, prefix).map(|route| Wanted { route, metric: None });
+            let (route, naming) = self.wanted_route(at, id, prefix)?;
+            return Some(Wanted { route, metric: None, naming });
         };
         let best = self.ribs[at].best(id)?;
         let subject = Subject {
@@ -81,13 +81,13 @@ impl Table {
             facts: self.facts(at, id, best.peer, best.attrs),
         };
         let Verdict::Accept { marks, .. } = policy.evaluate(&subject) else { return None };
-        let mut route = self.wanted_route(at, id, prefix)?;
+        let (mut route, naming) = self.wanted_route(at, id, prefix)?;
         if let (FibRoute::Via(hops), Some(Tunnel::Device(device))) = (&mut route, marks.tunnel) {
             hops.iter_mut().for_each(|hop| hop.device = Some(device));
         }
         // A blackhole has no metric unless it is given one: the kernel's default.
         let metric = marks.metric.or(Some(0));
-        Some(Wanted { route, metric })
+        Some(Wanted { route, metric, naming })
     }
 
     /// What is known of a path beside its attributes.
@@ -132,16 +132,18 @@ impl Table {
         self.learned.get(&(source, *prefix))
     }
 
-    fn wanted_route(&self, at: usize, id: PrefixId, prefix: &Prefix) -> Option<FibRoute> {
+    /// The route of a prefix, and how the import policies of its peers came to accept it.
+    fn wanted_route(&self, at: usize, id: PrefixId, prefix: &Prefix) -> Option<(FibRoute, Naming)> {
         let best = self.ribs[at].best(id)?;
         if best.peer == PeerId::LOCAL {
-            return match self.originations.get(prefix)?.kernel {
-                OwnRoute::Blackhole => Some(FibRoute::Blackhole),
+            let route = match self.originations.get(prefix)?.kernel {
+                OwnRoute::Blackhole => FibRoute::Blackhole,
                 OwnRoute::Via(addr) => {
-                    Some(FibRoute::Via(vec![Hop { addr, weight: 1, vxlan: None, device: None }]))
+                    FibRoute::Via(vec![Hop { addr, weight: 1, vxlan: None, device: None }])
                 }
-                OwnRoute::None => None,
+                OwnRoute::None => return None,
             };
+            return Some((route, Naming::Blanket));
         }
         if best.peer.is_own() {
             // The kernel has it.
@@ -149,9 +151,13 @@ impl Table {
         }
         let max = self.config.multipath_max.clamp(1, MULTIPATH_MAX);
         let candidates = self.ribs[at].candidates(id);
+        let won = candidates.iter().find(|c| (c.peer, c.path_id) == (best.peer, best.path_id));
+        let naming = won.map_or(Naming::Blanket, |won| won.naming);
         let same_path = self.config.rules.multipath == Multipath::SamePath;
         let way = self.attrs.get(best.attrs).as_path();
         let equals = self.decider.multipath().iter().filter_map(|equal| candidates.get(*equal));
+        // What a policy let through by its name alone is not shared with peers that have no such policy.
+        let equals = equals.filter(|c| naming != Naming::Exact || c.naming == naming);
         let equals = equals.filter(|c| !same_path || self.attrs.get(c.attrs).as_path() == way);
         let mut hops: Vec<(Hop, Option<f32>)> = Vec::new();
         for attrs in std::iter::once(best.attrs).chain(equals.map(|candidate| candidate.attrs)) {
@@ -163,7 +169,7 @@ impl Table {
             }
         }
         let hops = weighed(hops);
-        (!hops.is_empty()).then_some(FibRoute::Via(hops))
+        (!hops.is_empty()).then_some((FibRoute::Via(hops), naming))
     }
 
     /// Everything the kernel should have, for a daemon that starts over with its kernel.
@@ -172,12 +178,20 @@ impl Table {
         for rib in &self.ribs {
             for id in rib.ids() {
                 if let (Nlri::Prefix(prefix), Some(wanted)) = (rib.nlri(id), rib.wanted(id)) {
-                    let (route, metric) = (Some(wanted.route.clone()), wanted.metric);
-                    all.push(FibChange { prefix: *prefix, route, metric });
+                    all.push(change(*prefix, Some(wanted)));
                 }
             }
         }
         all
+    }
+}
+
+fn change(prefix: Prefix, wanted: Option<&Wanted>) -> FibChange {
+    FibChange {
+        prefix,
+        route: wanted.map(|wanted| wanted.route.clone()),
+        metric: wanted.and_then(|wanted| wanted.metric),
+        naming: wanted.map_or(Naming::Blanket, |wanted| wanted.naming),
     }
 }
 

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::peers::Peer;
 use super::rejected::Rejected;
 use super::{Notice, Origination, Table};
-use crate::events::{FarEnd, RouteChange, Routes};
+use crate::events::{FarEnd, Naming, RouteChange, Routes};
 use crate::group::{Local, PolicyChoice};
 use crate::ids::PeerId;
 use crate::policy::leak::{self, Leak};
-use crate::policy::{Facts, Marks, Naming, Stage, Subject, Verdict};
+use crate::policy::{Facts, Marks, Stage, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
 use crate::rib::{AttrId, Candidate, Freshness, said};
 use crate::time::Instant;
@@ -28,6 +28,14 @@ pub(super) const PREFERENCE_STATIC: u16 = 200;
 pub(super) const PREFERENCE_DIRECT: u16 = 240;
 /// Rank of what somebody else put into the kernel.
 pub(super) const PREFERENCE_KERNEL: u16 = 10;
+
+/// What the import policy made of a path.
+struct Accepted {
+    /// One use of these is the receiver's.
+    attrs: AttrId,
+    preference: u16,
+    naming: Naming,
+}
 
 impl Table {
     /// Takes what a peer said. Changes of peers that are not up, or whose session ends because they said too much, are
@@ -65,14 +73,15 @@ impl Table {
         peer: PeerId,
         change: &RouteChange,
         attrs: &AttrSet,
-    ) -> Result<(AttrId, u16), Rejected> {
+    ) -> Result<Accepted, Rejected> {
         let Some(p) = self.peers.get(&peer) else {
             let preference = match peer {
                 PeerId::KERNEL => PREFERENCE_KERNEL,
                 PeerId::DIRECT => PREFERENCE_DIRECT,
                 _ => PREFERENCE_STATIC,
             };
-            return Ok((self.attrs.intern_said(attrs, said(&change.nlri, change.family)), preference));
+            let attrs = self.attrs.intern_said(attrs, said(&change.nlri, change.family));
+            return Ok(Accepted { attrs, preference, naming: Naming::Blanket });
         };
         let (edited, naming, marks) = match &p.config.import {
             PolicyChoice::Everything => (None, Naming::Blanket, Marks::default()),
@@ -104,14 +113,15 @@ impl Table {
         let edited = finish(p, change.family, attrs, edited)?;
         let preference = marks.preference.and_then(|p| u16::try_from(p).ok()).unwrap_or(PREFERENCE_BGP);
         let attrs = edited.as_ref().unwrap_or(attrs);
-        Ok((self.attrs.intern_said(attrs, said(&change.nlri, change.family)), preference))
+        let attrs = self.attrs.intern_said(attrs, said(&change.nlri, change.family));
+        Ok(Accepted { attrs, preference, naming })
     }
 
     fn accept_path(
         &mut self,
         peer: PeerId,
         change: &RouteChange,
-        (attrs, preference): (AttrId, u16),
+        Accepted { attrs, preference, naming }: Accepted,
         now: Instant,
     ) {
         let at = self.rib_at(change.family);
@@ -120,7 +130,7 @@ impl Table {
         let known =
             self.ribs[at].candidates(id).iter().find(|c| c.peer == peer && c.path_id == change.path_id);
         if let Some(known) = known.copied() {
-            if known.attrs == attrs && known.preference == preference {
+            if (known.attrs, known.preference, known.naming) == (attrs, preference, naming) {
                 // Said again: nobody is told, no decision is due (RFC 4271 section 9.2).
                 self.attrs.release(attrs);
                 self.ribs[at].confirm(id, peer, change.path_id);
@@ -131,7 +141,7 @@ impl Table {
             self.attrs.release(known.attrs);
             if let Some(path) = self.ribs[at].candidates_mut(id).find_mut(peer, change.path_id) {
                 (path.attrs, path.freshness, path.since_secs) = (attrs, Freshness::Fresh, since_secs);
-                path.preference = preference;
+                (path.preference, path.naming) = (preference, naming);
             }
             return;
         }
@@ -139,7 +149,16 @@ impl Table {
         let candidates = self.ribs[at].candidates_mut(id);
         let local_id = candidates.free_local_id();
         let (path_id, freshness) = (change.path_id, Freshness::Fresh);
-        candidates.push(Candidate { peer, path_id, local_id, attrs, preference, freshness, since_secs });
+        candidates.push(Candidate {
+            peer,
+            path_id,
+            local_id,
+            attrs,
+            preference,
+            naming,
+            freshness,
+            since_secs,
+        });
         self.askers.moved(peer, change.family);
         let Some(p) = self.peers.get_mut(&peer) else { return };
         if let Some(limit) = p.count_path(change.family) {

@@ -6,7 +6,7 @@ use bgp_proto::{Prefix, Version};
 
 use super::slot::{Entry, Held};
 use super::slots::SlotId;
-use super::{Action, Aim, Attempt, Goal, Op, Plan, Refused, State, Token, enqueue, goal, lies_at};
+use super::{Action, Aim, Attempt, Goal, Guard, Op, Plan, Refused, State, Token, enqueue, goal, lies_at};
 use crate::fib::facts::{Place, Target};
 use crate::fib::intern::Id;
 use crate::fib::refusal::{Cause, Outcome, Refusal};
@@ -81,7 +81,7 @@ impl Plan {
             want: slot.want,
         };
         let goal = match goal(&self.rules, &self.aims, slot) {
-            Goal::Target(_) if self.is_own_subnet(&case.prefix, underlay) => Goal::Protected,
+            Goal::Target(_) | Goal::Unresolved(_) if self.is_protected(&case, underlay) => Goal::Protected,
             goal => goal,
         };
         let before = ops.len();
@@ -110,9 +110,12 @@ impl Plan {
         }
     }
 
-    /// A subnet of this node is the kernel's own business, unless a policy names it.
-    fn is_own_subnet(&self, prefix: &Prefix, underlay: &Underlay) -> bool {
-        underlay.is_connected(prefix) && !self.rules.allow.contains(prefix)
+    /// The prefixes that the configuration names are not for peers to take, nor are the subnets of this node, which are the kernel's own
+    /// business, unless the policy of the peer names exactly this prefix.
+    fn is_protected(&self, case: &Case, underlay: &Underlay) -> bool {
+        let wish = case.want.and_then(|id| self.wishes.value(id));
+        let guarded = wish.is_none_or(|wish| wish.guard == Guard::Obeyed);
+        guarded && (self.rules.protect.contains(&case.prefix) || underlay.is_connected(&case.prefix))
     }
 
     /// The prefix should have this target.

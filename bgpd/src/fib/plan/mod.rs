@@ -30,7 +30,8 @@ use std::time::Instant;
 
 use bgp_proto::attr::MacAddr;
 use bgp_proto::{Prefix, Version};
-use reflector::events::{FibRoute, Hop};
+use reflector::events::Naming;
+use reflector::events::{FibChange, FibRoute, Hop};
 
 use super::facts::{KernelRoute, Path, Place, Target};
 use super::hops::Hops;
@@ -59,7 +60,6 @@ pub(super) struct Rules {
     pub(super) metric: u32,
     pub(super) multipath: usize,
     pub(super) protect: Vec<Prefix>,
-    pub(super) allow: Vec<Prefix>,
     pub(super) overlay: Overlay,
 }
 
@@ -161,6 +161,17 @@ struct Wish {
     want: Want,
     /// The metric of this route, unless it is the one that all have.
     metric: Option<u32>,
+    /// Whether protected prefixes are put there too.
+    guard: Guard,
+}
+
+/// What a wish is worth where its prefix is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Guard {
+    /// Nothing.
+    Obeyed,
+    /// All: a policy named exactly this prefix.
+    Lifted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -269,12 +280,12 @@ impl Plan {
         let wanted: Vec<_> = wanted.collect();
         for (slot, prefix, old) in wanted {
             let lane = self.rules.overlay.lane(&prefix);
-            let Some(Wish { want: Want::Via(list, _), metric }) =
+            let Some(Wish { want: Want::Via(list, _), metric, guard }) =
                 self.wishes.value(old).filter(|wish| wish.lane() != lane).map(|wish| (**wish).clone())
             else {
                 continue;
             };
-            let wish = Wish { want: Want::Via(list, lane), metric };
+            let wish = Wish { want: Want::Via(list, lane), metric, guard };
             let want = self.acquire_wish(wish, hops, underlay);
             if let Some(slot) = self.slots.get_mut(slot) {
                 slot.want = want;
@@ -358,12 +369,11 @@ impl Plan {
     /// The newest desire for a prefix.
     pub(super) fn desire(
         &mut self,
-        prefix: Prefix,
-        route: Option<FibRoute>,
-        metric: Option<u32>,
+        FibChange { prefix, route, metric, naming }: FibChange,
         hops: &mut Hops,
         underlay: &Underlay,
     ) {
+        let guard = if naming == Naming::Exact { Guard::Lifted } else { Guard::Obeyed };
         let want = route.map(|route| match route {
             FibRoute::Blackhole => Want::Blackhole,
             FibRoute::Via(mut hops) => {
@@ -371,7 +381,7 @@ impl Plan {
                 Want::Via(hops.into_boxed_slice(), self.rules.overlay.lane(&prefix))
             }
         });
-        let wish = want.map(|want| Wish { want, metric });
+        let wish = want.map(|want| Wish { want, metric, guard });
         let want = wish.and_then(|wish| self.acquire_wish(wish, hops, underlay));
         let id = match want {
             Some(_) => self.slots.find_or_make(prefix, &mut self.states),
@@ -504,13 +514,11 @@ impl Plan {
     }
 }
 
+/// What a slot comes to if its prefix is not protected.
 fn goal(rules: &Rules, aims: &[Aim], slot: &Slot) -> Goal {
     let Some(want) = slot.want else { return Goal::Nothing };
     if !rules.install {
         return Goal::Nothing;
-    }
-    if rules.protect.contains(&slot.prefix) && !rules.allow.contains(&slot.prefix) {
-        return Goal::Protected;
     }
     match aims.get(want.index()) {
         Some(Aim::Target { v4_only: true, .. }) if slot.prefix.version() == Version::V6 => {

@@ -75,7 +75,11 @@ impl Plan {
     }
 
     fn report_slot(&self, slot: &Slot) -> RouteReport {
-        let (prefix, goal) = (&slot.prefix, goal(&self.rules, &self.aims, slot));
+        let prefix = &slot.prefix;
+        let goal = match slot.state {
+            State::Protected => Goal::Protected,
+            _ => goal(&self.rules, &self.aims, slot),
+        };
         let desired = slot.want.and_then(|want| self.wishes.value(want)).map(|wish| match &wish.want {
             Want::Blackhole => FibRoute::Blackhole,
             Want::Via(hops, _) => FibRoute::Via(hops.to_vec()),

@@ -12,6 +12,7 @@ use crate::fib::facts::TABLE_MAIN;
 use crate::fib::machine::{FibConfig, Machine};
 use crate::fib::netlink::{BATCH, Requests};
 use crate::fib::plan::State;
+use crate::fib::tests::wish;
 use crate::fib::watch::{Heard, Watch};
 
 struct Bench {
@@ -69,7 +70,7 @@ fn lost_notifications_end_in_the_right_state() -> Result<()> {
         let prefixes: Vec<Prefix> =
             (0..200).filter_map(|index| format!("10.1.{index}.0/24").parse().ok()).collect();
         for prefix in &prefixes {
-            bench.machine.desire(*prefix, Some(FibRoute::Blackhole));
+            bench.machine.desire(wish(*prefix, Some(FibRoute::Blackhole)));
         }
         bench.machine.sweep(Version::V4);
         bench.rest()?;

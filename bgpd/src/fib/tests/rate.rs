@@ -17,6 +17,7 @@ use crate::fib::machine::{FibConfig, Machine};
 use crate::fib::netlink::{BATCH, Requests};
 use crate::fib::plan::{Action, Op, Token};
 use crate::fib::refusal::Outcome;
+use crate::fib::tests::wish;
 
 const ROUTES: u32 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 const ROUNDS: usize = 5;
@@ -116,7 +117,7 @@ fn whole_fib(
     let (mut ops, mut outcomes, mut done) = (Vec::new(), Vec::new(), 0);
     let begin = Instant::now();
     for prefix in prefixes {
-        machine.desire(*prefix, route.clone());
+        machine.desire(wish(*prefix, route.clone()));
     }
     loop {
         machine.next(begin, BATCH, &mut ops);

@@ -3,6 +3,7 @@
 mod interest;
 mod leaks;
 mod long_lived;
+mod naming;
 mod restart;
 
 use bgp_proto::attr::{Community, Origin};

@@ -12,6 +12,7 @@ use reflector::events::{FibRoute, Hop};
 use crate::fib::facts::{Path, Place, Target};
 use crate::fib::machine::{FibConfig, Machine};
 use crate::fib::refusal::Outcome;
+use crate::fib::tests::wish;
 
 mod kernel;
 
@@ -157,7 +158,7 @@ impl World {
                     Some(route) => self.wanted.insert(prefix, route.clone()),
                     None => self.wanted.remove(&prefix),
                 };
-                self.machine.desire(prefix, route);
+                self.machine.desire(wish(prefix, route));
             }
             Event::Put(prefix, protocol, metric, target, create) => {
                 if target.paths().iter().all(|path| self.kernel.is_up(path.ifindex)) {
@@ -187,7 +188,7 @@ impl World {
                 self.inherited = self.kernel.held().collect();
                 self.look();
                 for (prefix, route) in &self.wanted {
-                    self.machine.desire(*prefix, Some(route.clone()));
+                    self.machine.desire(wish(*prefix, Some(route.clone())));
                 }
             }
             Event::Wait(millis) => self.now += Duration::from_millis(millis),
@@ -312,7 +313,7 @@ fn history(events: Vec<Event>, walks: Walks) -> Result<(), String> {
     world.check()?;
     let (ops, wanted) = (world.ops, world.wanted.clone());
     for (prefix, route) in wanted {
-        world.machine.desire(prefix, Some(route));
+        world.machine.desire(wish(prefix, Some(route)));
     }
     world.look();
     world.rest()?;
