@@ -1,10 +1,12 @@
-//! `sim --seed N --nodes N [--seeds COUNT] [--kind faults|restarts]`: runs seeds, prints what they took, and stops at the
+//! `sim --seed N --nodes N [--seeds COUNT] [--kind faults|restarts|strangers]`: runs seeds, prints what they took, and stops at the
 //! first failure.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use sim::random::Random;
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -22,20 +24,36 @@ enum Kind {
     Faults,
     /// Graceful restarts, one after the other; nothing may be lost.
     Restarts,
+    /// One node, and a peer that says anything.
+    Strangers,
 }
 
+/// Steps of a meeting with a stranger.
+const STEPS: usize = 300;
+
 impl Kind {
-    fn run(self, seed: u64, nodes: usize) -> Result<sim::Summary, sim::Failure> {
-        match self {
-            Kind::Faults => sim::run(seed, nodes),
-            Kind::Restarts => sim::run_restarts(seed, nodes),
-        }
+    /// What a run took, in words.
+    fn run(self, seed: u64, nodes: usize) -> Result<String, sim::Failure> {
+        let done = match self {
+            Kind::Faults => sim::run(seed, nodes)?,
+            Kind::Restarts => sim::run_restarts(seed, nodes)?,
+            Kind::Strangers => {
+                let met = sim::stranger::meet(Random::new(seed), STEPS);
+                let failed = |what| sim::Failure { what, trace: String::new() };
+                return met.map(|()| format!("{STEPS} steps")).map_err(failed);
+            }
+        };
+        Ok(format!(
+            "{} nodes, {} sessions, {} faults, {} events, settled {:.0?} after the last",
+            done.nodes, done.sessions, done.faults, done.steps, done.converged
+        ))
     }
 
     fn word(self) -> &'static str {
         match self {
             Kind::Faults => "faults",
             Kind::Restarts => "restarts",
+            Kind::Strangers => "strangers",
         }
     }
 }
@@ -46,7 +64,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(wrong) => {
             eprintln!(
-                "sim: {wrong}\nusage: sim [--seed N] [--seeds COUNT] [--nodes N] [--kind faults|restarts]"
+                "sim: {wrong}\nusage: sim [--seed N] [--seeds COUNT] [--nodes N] [--kind KIND]\n\
+                 KIND: faults, restarts, strangers"
             );
             return ExitCode::from(2);
         }
@@ -64,10 +83,7 @@ fn main() -> ExitCode {
                         return;
                     }
                     match args.kind.run(seed, args.nodes) {
-                        Ok(done) => println!(
-                            "seed {seed}: {} nodes, {} sessions, {} faults, {} events, settled {:.0?} after the last",
-                            done.nodes, done.sessions, done.faults, done.steps, done.converged
-                        ),
+                        Ok(done) => println!("seed {seed}: {done}"),
                         Err(failure) => {
                             failed.fetch_add(1, Ordering::Relaxed);
                             eprintln!(
@@ -94,7 +110,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         if word == "--kind" {
-            let kinds = [Kind::Faults, Kind::Restarts];
+            let kinds = [Kind::Faults, Kind::Restarts, Kind::Strangers];
             let kind = kinds.into_iter().find(|kind| kind.word() == value);
             args.kind = kind.ok_or_else(|| format!("there is no kind {value}"))?;
             continue;

@@ -56,17 +56,7 @@ impl World {
                 self.set_doors(node, peer, Some(door));
                 self.after(span, Event::Reopen(node, peer, life));
             }
-            Fault::HoldTime(node, other, secs) => {
-                let peer = peer_id(other);
-                if let Some(p) = self.peer(node, peer) {
-                    let mut config = p.session.config().clone();
-                    config.timing.hold_secs = secs;
-                    if p.session.configure(config, now) == Reconfigured::Reset {
-                        self.count(Effect::Reset);
-                    }
-                    self.pump(node, peer);
-                }
-            }
+            Fault::HoldTime(node, other, secs) => self.offer_hold_time(node, peer_id(other), secs),
             Fault::Retract(node, prefix) => {
                 self.node(node).originates.remove(&prefix);
                 if let Some(process) = &mut self.node(node).process {
@@ -82,6 +72,17 @@ impl World {
                 }
             }
         }
+    }
+
+    fn offer_hold_time(&mut self, node: NodeId, peer: PeerId, secs: u16) {
+        let now = self.now;
+        let Some(p) = self.peer(node, peer) else { return };
+        let mut config = p.session.config().clone();
+        config.timing.hold_secs = secs;
+        if p.session.configure(config, now) == Reconfigured::Reset {
+            self.count(Effect::Reset);
+        }
+        self.pump(node, peer);
     }
 
     fn isolate(&mut self, node: NodeId, span: Duration) {
