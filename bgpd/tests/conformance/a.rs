@@ -112,15 +112,17 @@ fn a7(bench: &mut Bench) -> Result<()> {
 
 fn a8(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::of(&[E1, C1]))?;
+    let apart = Duration::from_millis(50);
     let mut observer = bench.establish(C1)?;
     let mut conn = bench.connect(E1)?;
-    conn.trickle(&E1.open().octets())?;
+    conn.trickle(&E1.open().octets(), apart)?;
     conn.wait_open()?;
-    conn.trickle(&keepalive())?;
-    conn.trickle(&Route::of(E1).announce(&["203.0.113.0/24"]))?;
-    conn.trickle(&Route::of(E1).announce(&["2001:db8::/32"]))?;
+    conn.trickle(&keepalive(), apart)?;
+    conn.trickle(&Route::of(E1).announce(&["203.0.113.0/24"]), apart)?;
     observer.learn("203.0.113.0/24")?;
-    observer.learn("2001:db8::/32").map(drop)
+    conn.trickle(&Route::of(E1).announce(&["2001:db8::/32"]), Duration::from_millis(1))?;
+    observer.learn("2001:db8::/32")?;
+    conn.is_up()
 }
 
 fn a9(bench: &mut Bench) -> Result<()> {

@@ -4,10 +4,10 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::bench::{Bench, same};
-use crate::faults::{self, Court, Delivery, Place, Side, Verdict, Way, six_with};
+use crate::faults::{self, Court, Field, Place, Side, Verdict, Way, six_with};
 use crate::plan::{Knob, Plan};
-use crate::routes::{Route, mp_reach, withdraw};
-use crate::speaker::{C1, DUT_ASN, DUT_ID, DUT_V6, E1, E2, N1};
+use crate::routes::{Route, withdraw};
+use crate::speaker::{C1, DUT_ASN, DUT_ID, DUT_V6, E1, E2, Form, N1};
 use crate::wire::*;
 
 crate::rows! { e2 e3 e4 e5 e6 e7 e8 e9 e10 e11 e12 e13 e14 e15 e16 e17 e18 e19 e20 e21 e22 e25 e26 e34 e38 e41 }
@@ -70,7 +70,7 @@ fn e9(bench: &mut Bench) -> Result<()> {
         let mut court = Court::new(bench)?;
         let own = |route: Route, _| route.path(&[E1.asn, DUT_ASN, 65_300]);
         for way in Way::few() {
-            court.trial(Side::Outside, way, 0, Verdict::Withdrawn, &own)?;
+            court.trial(Side::Anywhere, way, 0, Verdict::Withdrawn, &own)?;
         }
     }
     bench.start(Plan::six().with(E1, Knob::AllowOwnAs(1)))?;
@@ -101,13 +101,12 @@ fn e12(bench: &mut Bench) -> Result<()> {
 fn e13(bench: &mut Bench) -> Result<()> {
     let mut court = Court::new(bench)?;
     court.row("e13", &Way::few())?;
-    let way = Way { family: V4, place: Place::Middle, delivery: Delivery::Whole, prefixes: 1 };
     for side in 0..2 {
         let who = court.sources[side].who;
         let no_hop = |mark, prefixes: &[String]| {
             update_of(&[], &Route::of(who).med(mark).block(&[]), &all_nlri(prefixes))
         };
-        court.try_octets(side, way, NEXT_HOP, Verdict::Withdrawn, &no_hop)?;
+        court.try_octets(side, Way::classic(), NEXT_HOP, Verdict::Withdrawn, &no_hop)?;
     }
     Ok(())
 }
@@ -115,9 +114,9 @@ fn e13(bench: &mut Bench) -> Result<()> {
 fn e14(bench: &mut Bench) -> Result<()> {
     for plan in [Plan::six(), six_with(&Knob::Graceful(60))] {
         let mut court = Court::with(bench, plan)?;
-        for way in Way::few().into_iter().filter(|way| way.family == V4) {
-            let empty = |_, prefixes: &[String]| update_of(&[], &[], &all_nlri(prefixes));
-            court.try_octets(0, way, 0, Verdict::Withdrawn, &empty)?;
+        let empty = |_, prefixes: &[String]| update_of(&[], &[], &all_nlri(prefixes));
+        for side in 0..2 {
+            court.try_octets(side, Way::classic(), 0, Verdict::Withdrawn, &empty)?;
         }
     }
     Ok(())
@@ -125,17 +124,15 @@ fn e14(bench: &mut Bench) -> Result<()> {
 
 fn e15(bench: &mut Bench) -> Result<()> {
     let mut court = Court::new(bench)?;
-    for way in Way::few().into_iter().filter(|way| way.family == V4) {
-        for (side, len) in [(0, 3), (0, 5), (1, 3), (1, 5)] {
-            let who = court.sources[side].who;
-            let bad = |mark, prefixes: &[String]| {
-                let hop = attr(WELL_KNOWN, NEXT_HOP, &vec![10; len]);
-                update_of(&[], &Route::of(who).med(mark).block(&hop), &all_nlri(prefixes))
-            };
-            court
-                .try_octets(side, way, NEXT_HOP, Verdict::Withdrawn, &bad)
-                .with_context(|| format!("length {len}"))?;
-        }
+    for (side, len) in [(0, 3), (0, 5), (1, 3), (1, 5)] {
+        let who = court.sources[side].who;
+        let bad = |mark, prefixes: &[String]| {
+            let hop = attr(WELL_KNOWN, NEXT_HOP, &vec![10; len]);
+            update_of(&[], &Route::of(who).med(mark).block(&hop), &all_nlri(prefixes))
+        };
+        court
+            .try_octets(side, Way::classic(), NEXT_HOP, Verdict::Withdrawn, &bad)
+            .with_context(|| format!("length {len}"))?;
     }
     Ok(())
 }
@@ -198,7 +195,7 @@ fn e22(bench: &mut Bench) -> Result<()> {
             route
         };
         for way in Way::few() {
-            if copy[1] != NEXT_HOP || way.family == V4 {
+            if copy[1] != NEXT_HOP || way.field == Field::Nlri {
                 court
                     .trial(Side::Outside, way, 0, Verdict::Sound, &twice)
                     .with_context(|| format!("{copy:02x?}"))?;
@@ -283,17 +280,17 @@ fn e38(bench: &mut Bench) -> Result<()> {
         seen.windows(2).all(|pair| pair[0] == pair[1]),
         "order or extended lengths changed what was understood"
     );
-    let last = mp_reach(V6, &N1.v6().octets(), &nlri(P6));
-    ensure!(!last.is_empty() && source.is_up().is_ok(), "the session ended");
-    Ok(())
+    source.is_up()
 }
 
 fn e41(bench: &mut Bench) -> Result<()> {
     let mut court = Court::new(bench)?;
     let ways = Way::many();
     let tried = faults::all().into_iter().filter(|fault| fault.verdict != Verdict::Sound);
-    for fault in tried {
-        court.fault(&fault, &ways).with_context(|| fault.row)?;
+    // Each fault in every way; the form goes round, so that every way is met in every form.
+    for (fault, form) in tried.zip(Form::ALL.into_iter().cycle()) {
+        court.sources.iter_mut().for_each(|source| source.form = form);
+        court.fault(&fault, &ways).with_context(|| format!("{}, {form:?}", fault.row))?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 //!
 //! A [`Fault`] is one attribute and the verdict that RFC 7606 and its companions pass on it. A trial first announces the
 //! routes soundly, sees them at the observer, then announces them again with the fault, and expects the observer to see
-//! them withdrawn, or changed and without the damaged attribute. Ways of arrival: from outside or inside of the AS, in
-//! the NLRI field or MP_REACH_NLRI, the bad attribute first, in the middle or last, one prefix or fifty, and the message
-//! whole, octet by octet, or glued to others.
+//! them withdrawn, or changed and without the damaged attribute. Ways of arrival: from outside or inside of the AS, IPv4 in
+//! the NLRI field or in MP_REACH_NLRI, or IPv6, the bad attribute first, in the middle or last, one prefix or fifty. How the
+//! message is cut on the wire is the speaker's [`crate::speaker::Form`].
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many};
 use crate::speaker::{C1, Conn, E1, N1, Who};
-use crate::wire::{self, *};
+use crate::wire::*;
 
 /// From where a fault is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,57 +52,49 @@ pub(crate) enum Place {
     Last,
 }
 
-/// How a message arrives.
+/// In which field the routes are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    Whole,
-    /// Each octet in a segment.
-    Trickled,
-    /// In one write with messages before and behind.
-    Glued,
+pub(crate) enum Field {
+    /// That of RFC 4271, which has IPv4 only.
+    Nlri,
+    /// MP_REACH_NLRI.
+    Reach,
 }
 
 /// One way of arrival.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     pub(crate) family: Family,
+    pub(crate) field: Field,
     pub(crate) place: Place,
-    pub(crate) delivery: Delivery,
     pub(crate) prefixes: usize,
 }
 
+/// Every family with each field that it can be in.
+const CARRIED: [(Family, Field); 3] = [(V4, Field::Nlri), (V4, Field::Reach), (V6, Field::Reach)];
+
 impl Way {
-    /// Both families, each delivery once.
+    /// One prefix, the damage in the middle.
     pub(crate) fn few() -> Vec<Way> {
-        [(V4, Delivery::Whole), (V4, Delivery::Trickled), (V6, Delivery::Glued)]
-            .map(|(family, delivery)| Way { family, place: Place::Middle, delivery, prefixes: 1 })
-            .to_vec()
+        CARRIED.map(|(family, field)| Way { family, field, place: Place::Middle, prefixes: 1 }).to_vec()
     }
 
-    /// Both families, every place, one prefix and fifty.
+    /// The one of [`Way::few`] with the routes in the field that only IPv4 has.
+    pub(crate) fn classic() -> Way {
+        Way { family: V4, field: Field::Nlri, place: Place::Middle, prefixes: 1 }
+    }
+
+    /// Every place, one prefix and fifty.
     pub(crate) fn many() -> Vec<Way> {
         let mut ways = Vec::new();
-        for family in [V4, V6] {
+        for (family, field) in CARRIED {
             for place in [Place::First, Place::Middle, Place::Last] {
                 for prefixes in [1, 50] {
-                    ways.push(Way { family, place, delivery: Delivery::Whole, prefixes });
+                    ways.push(Way { family, field, place, prefixes });
                 }
             }
         }
         ways
-    }
-}
-
-impl Delivery {
-    pub(crate) fn send(self, conn: &mut Conn, octets: &[u8]) -> Result<()> {
-        match self {
-            Delivery::Whole => conn.send(octets),
-            Delivery::Trickled => conn.trickle(octets),
-            Delivery::Glued => {
-                let other = Route::of(conn.who).announce(&["198.18.0.0/24"]);
-                conn.send(&[&wire::keepalive()[..], &other, octets, &other, &wire::keepalive()].concat())
-            }
-        }
     }
 }
 
@@ -218,7 +210,7 @@ impl<'a> Court<'a> {
             let who = self.sources[side].who;
             if from == Side::Anywhere || (from == Side::Outside) == who.is_external() {
                 let octets = |mark, prefixes: &[String]| {
-                    let route = sound(who).med(mark);
+                    let route = sound(who).med(mark).in_reach(way.field == Field::Reach);
                     edit(route, way.place).announce(prefixes)
                 };
                 self.try_octets(side, way, code, verdict, &octets)
@@ -245,7 +237,7 @@ impl<'a> Court<'a> {
         for prefix in &prefixes {
             observer.learn_that(prefix, "the first MED", |told| told.number(MED) == Some(mark))?;
         }
-        way.delivery.send(source, &octets(mark + 1, &prefixes))?;
+        source.send(&octets(mark + 1, &prefixes))?;
         for prefix in &prefixes {
             if verdict == Verdict::Withdrawn {
                 observer.unlearn(prefix)?;

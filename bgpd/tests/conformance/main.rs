@@ -7,6 +7,9 @@
 //! that was to be told before them has been told ([`bench::Bench::settle`]). After every case the same process runs and a session that had
 //! no part in the case is still up.
 //!
+//! A row is run three times, with what the speaker says in whole messages, octet by octet, and glued to other messages
+//! ([`speaker::Form`]), and passed when it is passed in all three. Rows about time or numbers are run once ([`ONCE`]).
+//!
 //! ```text
 //! cargo test -p bgpd --test conformance            # bgpd
 //! cargo test -p bgpd --test conformance e4         # one row of it, and those whose name begins with it
@@ -55,6 +58,7 @@ mod e2;
 
 use bench::Bench;
 use dut::Make;
+use speaker::Form;
 
 /// A case: the row's name and what happens.
 type Row = (&'static str, fn(&mut Bench) -> Result<()>);
@@ -87,6 +91,12 @@ fn rows_of(parts: &'static [&'static [Row]]) -> impl Iterator<Item = &'static Ro
     parts.iter().flat_map(|rows| rows.iter())
 }
 
+/// Rows about time, many routes or many sessions, which say themselves how they are spoken: run in one form only.
+const ONCE: &[&str] = &[
+    "a8", "a9", "a12", "b10", "b11", "c1", "c8", "c9", "c10", "c11", "c13", "c14", "c15", "d7", "d8", "e40", "e41", "f6", "f17",
+    "f18", "f19", "f20", "g15", "g16", "i9", "i10", "k13", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8",
+];
+
 /// Cases that run at the same time. They wait most of the time, for timers and for the kernel.
 const THREADS: usize = 6;
 
@@ -105,29 +115,46 @@ fn main() -> ExitCode {
     }
 }
 
-/// What became of each row: `None` passed.
+/// What became of each row: `None` passed, in every form.
 type Outcomes = BTreeMap<&'static str, Option<String>>;
 
-/// Runs the rows that were asked for.
+/// Runs the rows that were asked for, each in its forms.
 fn judge(arguments: &Arguments, make: Make) -> (ExitCode, Outcomes) {
-    let outcomes = Arc::new(Mutex::new(Outcomes::new()));
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
     let rows = SECTIONS.iter().flat_map(|(_, parts)| rows_of(parts));
-    let trials = rows.map(|(name, case)| {
-        let outcomes = Arc::clone(&outcomes);
-        Trial::test(*name, move || {
-            let result = bench::run(make, name, *case).map_err(|why| format!("{why:#}"));
-            if let Ok(mut outcomes) = outcomes.lock() {
-                outcomes.insert(name, result.clone().err());
-            }
-            verdict(make, name, result).map_err(Failed::from)
+    let trials = rows.flat_map(|(name, case)| forms_of(name).map(move |form| (*name, form, *case)));
+    let trials: Vec<Trial> = trials
+        .map(|(name, form, case)| {
+            let outcomes = Arc::clone(&outcomes);
+            let full = format!("{name}{}", form.suffix());
+            Trial::test(full.clone(), move || {
+                speaker::speak(form);
+                let result = bench::run(make, &full, case).map_err(|why| format!("{why:#}"));
+                if let Ok(mut outcomes) = outcomes.lock() {
+                    outcomes.push((name, result.clone().err()));
+                }
+                verdict(make, name, result).map_err(Failed::from)
+            })
         })
-    });
-    let conclusion = libtest_mimic::run(arguments, trials.collect());
+        .collect();
+    let all = trials.len();
+    let conclusion = libtest_mimic::run(arguments, trials);
     let outcomes = outcomes.lock().map(|outcomes| outcomes.clone()).unwrap_or_default();
-    if let (false, Err(why)) = (lab::sandbox::is_inside(), table::keep(make, &outcomes)) {
+    let is_everything = outcomes.len() == all;
+    let mut rows = Outcomes::new();
+    for (name, why) in outcomes {
+        let row = rows.entry(name).or_default();
+        *row = row.take().or(why);
+    }
+    if let (false, true, Err(why)) = (lab::sandbox::is_inside(), is_everything, table::keep(make, &rows)) {
         let _ = writeln!(io::stderr(), "what became of the rows is not kept: {why:#}");
     }
-    (conclusion.exit_code(), outcomes)
+    (conclusion.exit_code(), rows)
+}
+
+fn forms_of(name: &'static str) -> impl Iterator<Item = Form> {
+    let count = if ONCE.contains(&name) { 1 } else { Form::ALL.len() };
+    Form::ALL.into_iter().take(count)
 }
 
 /// What the run says of a row: inside the sandbox the truth, outside of it whether that was expected.

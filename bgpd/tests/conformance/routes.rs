@@ -12,6 +12,8 @@ pub(crate) struct Route {
     pub(crate) v6: Vec<u8>,
     /// Where MP_REACH_NLRI or NEXT_HOP stand among the attributes.
     pub(crate) hop_at: usize,
+    /// Whether IPv4 is in MP_REACH_NLRI too.
+    pub(crate) in_reach: bool,
 }
 
 impl Route {
@@ -22,6 +24,7 @@ impl Route {
             v4: who.v4().octets().to_vec(),
             v6: who.v6().octets().to_vec(),
             hop_at: 2,
+            in_reach: false,
         };
         let route = route.set(WELL_KNOWN, ORIGIN, &[0]);
         match who.is_external() {
@@ -46,6 +49,12 @@ impl Route {
 
     pub(crate) fn without(mut self, code: u8) -> Route {
         self.attrs.retain(|(known, _)| *known != code);
+        self
+    }
+
+    /// With IPv4 prefixes in MP_REACH_NLRI, or in the field that only they have.
+    pub(crate) fn in_reach(mut self, is_so: bool) -> Route {
+        self.in_reach = is_so;
         self
     }
 
@@ -86,9 +95,10 @@ impl Route {
         self.announce_octets(family, &wire::all_nlri(prefixes))
     }
 
-    /// Announces NLRI of a family as they are: IPv4 unicast in the NLRI field, everything else in MP_REACH_NLRI.
+    /// Announces NLRI of a family as they are: IPv4 unicast in the NLRI field if not said otherwise, everything else in
+    /// MP_REACH_NLRI.
     pub(crate) fn announce_octets(&self, family: Family, nlri: &[u8]) -> Vec<u8> {
-        if family == V4 {
+        if family == V4 && !self.in_reach {
             return wire::update_of(&[], &self.block(&attr(WELL_KNOWN, wire::NEXT_HOP, &self.v4)), nlri);
         }
         let hop = if family.0 == V6.0 { &self.v6 } else { &self.v4 };

@@ -2,11 +2,16 @@
 //!
 //! A [`Conn`] has no thread and no timer. It reads when a case waits for something ([`Conn::until`]), under a deadline,
 //! and keeps what it heard: the routes as they stand ([`Conn::rib`]), and every message with the moment of its arrival.
-//! Offered hold times are long, so that nobody has to be kept alive while nothing is read.
+//! Offered hold times are long, so that nobody has to be kept alive while nothing is read; many sessions at once are a
+//! [`crate::crowd::Crowd`].
+//!
+//! What it says can be put on the wire in three [`Form`]s, because a stream has no messages: a daemon must judge the same
+//! octets the same however they arrive.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +21,41 @@ use crate::wire::{self, Family, Key, Reading, Told, Update, family_of};
 
 /// How long a daemon may take for what takes it milliseconds; generous, because cases run side by side on few cores.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
+
+/// How what is said is put on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Each thing said is one write.
+    Whole,
+    /// Each octet is a segment of its own.
+    Octets,
+    /// In one write with a KEEPALIVE before and another behind, where one is allowed.
+    Glued,
+}
+
+impl Form {
+    pub(crate) const ALL: [Form; 3] = [Form::Whole, Form::Octets, Form::Glued];
+
+    /// What a row's name has behind it when it is run in this form.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Form::Whole => "",
+            Form::Octets => "::octets",
+            Form::Glued => "::glued",
+        }
+    }
+}
+
+/// The form in which this process speaks.
+static FORM: OnceLock<Form> = OnceLock::new();
+
+/// Sets it, before the first connection.
+pub(crate) fn speak(form: Form) {
+    let _ = FORM.set(form);
+}
+
+/// A thing said octet by octet is so up to here; the rest of a long one follows whole.
+const OCTETS_MAX: usize = 2048;
 
 /// The daemon under test.
 pub(crate) const DUT_ASN: u32 = 65001;
@@ -118,8 +158,11 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) who: Who,
+    pub(crate) form: Form,
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Whether a KEEPALIVE may be said at any time.
+    is_established: bool,
     pub(crate) reading: Reading,
     pub(crate) heard: Vec<(Instant, Heard)>,
     pub(crate) changes: Vec<Change>,
@@ -132,8 +175,10 @@ impl Conn {
         stream.set_nodelay(true)?;
         Ok(Conn {
             who,
+            form: FORM.get().copied().unwrap_or(Form::Whole),
             stream,
             buffer: Vec::new(),
+            is_established: false,
             reading: Reading::default(),
             heard: Vec::new(),
             changes: Vec::new(),
@@ -142,8 +187,25 @@ impl Conn {
         })
     }
 
-    /// Says something. A daemon that has already closed is no failure here: what it said before is.
+    /// Says something in the process's form. A daemon that has already closed is no failure here: what it said before is.
     pub(crate) fn send(&mut self, octets: &[u8]) -> Result<()> {
+        match self.form {
+            Form::Whole => self.write(octets),
+            Form::Octets => {
+                let (slow, rest) = octets.split_at(octets.len().min(OCTETS_MAX));
+                slow.iter().try_for_each(|octet| self.write(&[*octet]))?;
+                self.write(rest)
+            }
+            Form::Glued if self.is_established => {
+                // Behind part of a message a KEEPALIVE would be the rest of it.
+                let behind = if is_complete(octets) { wire::keepalive() } else { Vec::new() };
+                self.write(&[&wire::keepalive()[..], octets, &behind].concat())
+            }
+            Form::Glued => self.write(octets),
+        }
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<()> {
         self.stream.set_write_timeout(Some(SOON))?;
         match self.stream.write_all(octets) {
             Err(why) if is_gone(&why) => Ok(()),
@@ -151,9 +213,13 @@ impl Conn {
         }
     }
 
-    /// Each octet in a segment of its own.
-    pub(crate) fn trickle(&mut self, octets: &[u8]) -> Result<()> {
-        octets.iter().try_for_each(|octet| self.send(&[*octet]))
+    /// Each octet in a segment of its own, and this long after the one before.
+    pub(crate) fn trickle(&mut self, octets: &[u8], apart: Duration) -> Result<()> {
+        for octet in octets {
+            self.write(&[*octet])?;
+            self.pump(apart, |_| false)?;
+        }
+        Ok(())
     }
 
     /// Sends without reading anything; false when the daemon has let go of the connection.
@@ -169,10 +235,14 @@ impl Conn {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// The socket, for options.
+    pub(crate) fn socket(&self) -> socket2::SockRef<'_> {
+        socket2::SockRef::from(&self.stream)
+    }
+
     /// Ends the connection by RST.
     pub(crate) fn abort(self) -> Result<()> {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
-        Ok(())
+        Ok(self.socket().set_linger(Some(Duration::ZERO))?)
     }
 
     /// Reads until `done`, the end of the connection or the deadline; true if `done`.
@@ -277,14 +347,22 @@ impl Conn {
 
     /// Exchanges OPENs and the first KEEPALIVEs.
     pub(crate) fn handshake(&mut self, open: &Open) -> Result<Open> {
-        self.send(&open.octets())?;
+        let glued = self.form == Form::Glued;
+        let early = if glued { wire::keepalive() } else { Vec::new() };
+        self.send(&[open.octets(), early].concat())?;
         let theirs = self.wait_open()?;
         self.agree(open, &theirs);
-        self.until("a KEEPALIVE", |conn| {
-            conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Keepalive))
-        })?;
-        self.send(&wire::keepalive())?;
+        self.until("a KEEPALIVE", |conn| conn.keepalives() > 0)?;
+        if !glued {
+            self.send(&wire::keepalive())?;
+        }
+        self.is_established = true;
         Ok(theirs)
+    }
+
+    /// How many KEEPALIVEs were heard.
+    pub(crate) fn keepalives(&self) -> usize {
+        self.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Keepalive)).count()
     }
 
     /// The daemon's OPEN.
@@ -430,6 +508,15 @@ impl Conn {
 /// A prefix without a path identifier as it stands in [`Conn::rib`].
 pub(crate) fn key(prefix: &str) -> Key {
     (family_of(prefix), 0, wire::nlri(prefix))
+}
+
+/// Whether these are whole messages by their own lengths.
+fn is_complete(mut octets: &[u8]) -> bool {
+    while let Some(len) = octets.get(16..18).map(|len| usize::from(u16::from_be_bytes([len[0], len[1]]))) {
+        let Some(rest) = octets.get(len.max(19)..) else { return false };
+        octets = rest;
+    }
+    octets.is_empty()
 }
 
 fn is_gone(why: &io::Error) -> bool {
