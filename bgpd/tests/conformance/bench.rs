@@ -146,6 +146,16 @@ impl Bench {
         to: IpAddr,
         options: impl Fn(&Socket) -> Result<()>,
     ) -> Result<Conn> {
+        Conn::new(who, self.dial(from, to, options)?)
+    }
+
+    /// The connection alone.
+    pub(crate) fn dial(
+        &self,
+        from: IpAddr,
+        to: IpAddr,
+        options: impl Fn(&Socket) -> Result<()>,
+    ) -> Result<TcpStream> {
         let begin = Instant::now();
         loop {
             let socket =
@@ -154,7 +164,7 @@ impl Bench {
             options(&socket)?;
             socket.bind(&SocketAddr::from((from, 0)).into())?;
             match socket.connect_timeout(&SocketAddr::from((to, 179)).into(), Duration::from_secs(4)) {
-                Ok(()) => return Conn::new(who, TcpStream::from(socket)),
+                Ok(()) => return Ok(TcpStream::from(socket)),
                 Err(why) if begin.elapsed() > SOON => bail!("{from} cannot connect to the daemon: {why}"),
                 Err(_) => self.daemon()?.alive()?,
             }

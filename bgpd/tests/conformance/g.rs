@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::bench::{Bench, Six, same};
+use crate::crowd::{Crowd, Member};
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, withdraw};
 use crate::speaker::{C1, C2, CLUSTER, Conn, DUT_ID, E1, N1, N2, Who, client};
@@ -251,24 +252,24 @@ fn g15(bench: &mut Bench) -> Result<()> {
 }
 
 fn g16(bench: &mut Bench) -> Result<()> {
-    let count =
-        std::env::var("CONFORMANCE_CLIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(120_u16);
-    let clients: Vec<Who> = (0..count).map(client).collect();
-    bench.start(Plan::of(&clients))?;
-    let mut conns = clients.iter().map(|who| bench.establish(*who)).collect::<Result<Vec<_>>>()?;
-    let prefix = |n: u16| format!("20.{}.{}.0/24", n / 256, n % 256);
-    for (n, conn) in (0..).zip(&mut conns) {
-        conn.send(&Route::of(conn.who).announce(&[prefix(n)]))?;
+    const LONG: Duration = Duration::from_secs(120);
+    let whos: Vec<Who> = (0..crate::m2::count(120)?).map(client).collect();
+    bench.start(Plan::of(&whos))?;
+    let mut crowd = Crowd::meet(bench, &whos, Who::open)?.beating(Duration::from_secs(10));
+    crowd.converge(LONG)?;
+    let others = whos.len() - 1;
+    ensure!(
+        crowd.members.iter().all(|member| member.tally.withdrawn == 0),
+        "withdrawals before anybody left"
+    );
+    crowd.leave()?;
+    crowd.until("the route of the one that left withdrawn", LONG, |member| member.tally.standing < others)?;
+    // Exactly one withdrawal, also when everything behind it has come.
+    let first: &mut Member = &mut crowd.members[0];
+    first.say(&Route::of(whos[0]).announce(&["20.255.255.0/24"]))?;
+    crowd.until("the last route", LONG, |member| member.who == whos[0] || member.tally.standing == others)?;
+    for member in &crowd.members {
+        same(&format!("withdrawals to {}", member.who.name()), member.tally.withdrawn, 1)?;
     }
-    let others = usize::from(count) - 1;
-    for conn in &mut conns {
-        conn.until("everybody's prefix", |conn| conn.rib.len() >= others)?;
-    }
-    conns.pop().context("clients")?.abort()?;
-    let gone = prefix(count - 1);
-    for conn in &mut conns {
-        conn.unlearn(&gone)?;
-        same("withdrawals", conn.count(&gone).1, 1)?;
-    }
-    Ok(())
+    crowd.are_up()
 }

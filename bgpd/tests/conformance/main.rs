@@ -31,6 +31,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 mod bench;
 mod bfd;
+mod crowd;
 mod dut;
 mod expected;
 mod f;
@@ -42,6 +43,7 @@ mod j;
 mod k;
 mod l;
 mod m;
+mod m2;
 mod open;
 mod plan;
 mod routes;
@@ -83,7 +85,7 @@ const SECTIONS: &[(&str, &[&[Row]])] = &[
     ("add-path", &[j::ROWS]),
     ("graceful restart", &[k::ROWS]),
     ("long-lived graceful restart", &[l::ROWS]),
-    ("scale and isolation", &[m::ROWS]),
+    ("scale and isolation", &[m::ROWS, m2::ROWS]),
 ];
 
 /// All rows of a section.
@@ -93,8 +95,9 @@ fn rows_of(parts: &'static [&'static [Row]]) -> impl Iterator<Item = &'static Ro
 
 /// Rows about time, many routes or many sessions, which say themselves how they are spoken: run in one form only.
 const ONCE: &[&str] = &[
-    "a8", "a9", "a12", "b10", "b11", "c1", "c8", "c9", "c10", "c11", "c13", "c14", "c15", "d7", "d8", "e40", "e41", "f6", "f17",
-    "f18", "f19", "f20", "g15", "g16", "i9", "i10", "k13", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8",
+    "a8", "a9", "a12", "b10", "b11", "c1", "c8", "c9", "c10", "c11", "c13", "c14", "c15", "d7", "d8", "e40",
+    "e41", "f6", "f17", "f18", "f19", "f20", "g15", "g16", "i9", "i10", "k13", "m1", "m2", "m3", "m4", "m5",
+    "m6", "m7", "m8",
 ];
 
 /// Cases that run at the same time. They wait most of the time, for timers and for the kernel.
