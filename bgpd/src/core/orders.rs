@@ -5,23 +5,26 @@
 
 use std::net::IpAddr;
 
+use reflector::events::Retention;
+use reflector::ids::PeerId;
 use reflector::session::Stop;
 use tracing::info;
 
-use super::{Core, peers::Peer};
+use super::Core;
 use crate::config::desired::Remote;
 use crate::control::protocol::{MESSAGE_OCTETS_MAX, Order};
 
 impl Core {
     /// Carries out an order, or says why not.
-    pub(super) fn order(&self, wanted: &str, order: Order, message: String) -> Result<(), String> {
+    pub(super) fn order(&mut self, wanted: &str, order: Order, message: String) -> Result<(), String> {
         if message.len() > MESSAGE_OCTETS_MAX {
             let seen = message.len();
             return Err(format!(
                 "a message to a peer has at most {MESSAGE_OCTETS_MAX} octets (RFC 9003), not {seen}"
             ));
         }
-        let peer = self.named(wanted)?;
+        let id = self.named(wanted)?;
+        let Some(peer) = self.peers.get_mut(&id) else { return Err(format!("{wanted} is gone")) };
         info!(peer = %peer.name, addr = %peer.addr, ?order, message, "ordered by the operator");
         match (order, peer.remote) {
             (Order::Shutdown, Remote::Range(range)) => {
@@ -37,18 +40,23 @@ impl Core {
             (Order::Reset, _) => peer.handle.stop(Stop::Reset(message)),
             (Order::Start, _) => peer.handle.start(),
         }
+        peer.is_shut = order == Order::Shutdown;
+        if peer.is_shut && peer.up.is_none() {
+            // What a graceful restart or a long-lived one keeps of it: it is not to return.
+            self.table.peer_down(id, Retention::Drop, self.clock.now());
+        }
         Ok(())
     }
 
     /// The one peer of this address or name.
-    fn named(&self, wanted: &str) -> Result<&Peer, String> {
+    fn named(&self, wanted: &str) -> Result<PeerId, String> {
         if let Ok(addr) = wanted.parse::<IpAddr>() {
-            let known = self.by_addr.get(&addr.to_canonical()).and_then(|id| self.peers.get(id));
-            return known.ok_or_else(|| format!("there is no peer {addr}; `bgpd peers` lists them"));
+            let known = self.by_addr.get(&addr.to_canonical()).filter(|id| self.peers.contains_key(id));
+            return known.copied().ok_or_else(|| format!("there is no peer {addr}; `bgpd peers` lists them"));
         }
-        let mut same = self.peers.values().filter(|peer| peer.name == wanted);
+        let mut same = self.peers.iter().filter(|(_, peer)| peer.name == wanted);
         match (same.next(), same.next()) {
-            (Some(peer), None) => Ok(peer),
+            (Some((id, _)), None) => Ok(*id),
             (None, _) => Err(format!("there is no peer named `{wanted}`; `bgpd peers` lists them")),
             (Some(_), Some(_)) => Err(format!("several peers are named `{wanted}`; name one by its address")),
         }

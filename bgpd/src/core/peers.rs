@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub(super) handle: PeerHandle,
     /// The session that is up.
     pub(super) up: Option<Up>,
+    /// Whether an operator has shut it down, and so nothing is kept for its return.
+    pub(super) is_shut: bool,
 }
 
 /// An established session.
@@ -71,7 +73,7 @@ impl Core {
             self.net.spawn(compile::spec(id, &name, addr, config, &self.desired, self.own_restart()));
         self.bfd.watch(addr, config.local_address, config.bfd);
         self.by_addr.insert(addr, id);
-        self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None });
+        self.peers.insert(id, Peer { remote: config.remote, name, addr, handle, up: None, is_shut: false });
         id
     }
 
@@ -328,7 +330,8 @@ impl Core {
     fn on_down(&mut self, id: PeerId, reason: &session::Reason, retention: Retention) {
         let now = self.clock.now();
         info!(peer = %self.name(id), %reason, ?retention, "session ended");
-        self.table.peer_down(id, retention, now);
+        let is_shut = self.peers.get(&id).is_some_and(|peer| peer.is_shut);
+        self.table.peer_down(id, if is_shut { Retention::Drop } else { retention }, now);
         for start in [&mut self.startup, &mut self.deferral].into_iter().flatten() {
             start.down(id);
         }
