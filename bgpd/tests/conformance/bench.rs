@@ -248,8 +248,14 @@ impl Bench {
 
 /// A listening socket at a neighbour's address.
 pub(crate) fn listen(who: Who) -> Result<TcpListener> {
+    listen_with(who, |_| Ok(()))
+}
+
+/// The same with options set before.
+pub(crate) fn listen_with(who: Who, options: impl Fn(&Socket) -> Result<()>) -> Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    options(&socket)?;
     socket.bind(&SocketAddr::from((who.address(), 179)).into())?;
     socket.listen(16)?;
     Ok(socket.into())

@@ -23,17 +23,19 @@ const INTERVAL: [u8; 4] = 1_000_000_u32.to_be_bytes();
 pub(crate) struct Path {
     hears: UdpSocket,
     speaks: UdpSocket,
+    /// The C bit.
+    independent: bool,
 }
 
 impl Path {
-    /// A path between this neighbour and the daemon.
-    pub(crate) fn of(who: Who) -> Result<Path> {
+    /// A path between this neighbour and the daemon; `independent`: it says that it lives on when the neighbour's BGP does not.
+    pub(crate) fn of(who: Who, independent: bool) -> Result<Path> {
         let hears = UdpSocket::bind((who.address(), PORT)).context("port 3784")?;
         hears.set_read_timeout(Some(SOON))?;
         let speaks = UdpSocket::bind((who.address(), 50_000 + who.host))?;
         SockRef::from(&speaks).set_ttl_v4(255)?;
         speaks.connect(SocketAddr::new(DUT_ID.into(), PORT))?;
-        Ok(Path { hears, speaks })
+        Ok(Path { hears, speaks, independent })
     }
 
     /// The state that the daemon tells next, and its name for the session.
@@ -51,7 +53,15 @@ impl Path {
     }
 
     fn say(&self, state: u8, theirs: [u8; 4]) -> Result<()> {
-        let octets = [[1 << 5, state << 6, 3, 24], NAME, theirs, INTERVAL, INTERVAL, [0; 4]].concat();
+        let octets = [
+            [1 << 5, state << 6 | u8::from(self.independent) << 3, 3, 24],
+            NAME,
+            theirs,
+            INTERVAL,
+            INTERVAL,
+            [0; 4],
+        ]
+        .concat();
         Ok(self.speaks.send(&octets).map(drop)?)
     }
 

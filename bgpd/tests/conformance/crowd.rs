@@ -14,11 +14,13 @@ use socket2::SockRef;
 
 use crate::bench::Bench;
 use crate::open::Open;
-use crate::speaker::{DUT_ID, WITNESS, Who};
+use crate::speaker::{Conn, DUT_ID, WITNESS, Who};
 use crate::wire;
 
 /// How often it is looked whose KEEPALIVE is due.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often those say KEEPALIVE who hear nothing.
+const DEAF_BEAT: Duration = Duration::from_millis(900);
 /// Sockets that are told to have something at a time.
 const READY_MAX: usize = 512;
 
@@ -175,6 +177,9 @@ pub(crate) struct Crowd {
     pub(crate) members: Vec<Member>,
     /// How long it took to connect them all and say OPEN.
     pub(crate) met_within: Duration,
+    /// They say that they live, every second, and hear nothing.
+    pub(crate) deaf: Vec<Conn>,
+    said_at: Instant,
     epoll: Epoll,
     beat: Duration,
     looked_at: Instant,
@@ -199,7 +204,9 @@ impl Crowd {
             member.say(&open.octets())?;
             members.push(member);
         }
-        Ok(Crowd { members, met_within: began.elapsed(), epoll, beat, looked_at: Instant::now() })
+        let now = Instant::now();
+        let (met_within, deaf) = (began.elapsed(), Vec::new());
+        Ok(Crowd { members, met_within, deaf, said_at: now, epoll, beat, looked_at: now })
     }
 
     /// The last one's connection breaks.
@@ -303,6 +310,10 @@ impl Crowd {
             let beat = self.beat;
             let due = |member: &&mut Member| member.is_up() && now - member.said_at >= beat;
             self.members.iter_mut().filter(due).try_for_each(|member| member.say(&wire::keepalive()))?;
+            if now - self.said_at >= DEAF_BEAT {
+                self.said_at = now;
+                self.deaf.iter_mut().try_for_each(|deaf| deaf.poke(&wire::keepalive()).map(drop))?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::shell;
 
 use crate::bench::{Bench, Six, same};
 use crate::open::EXTENDED_NEXT_HOP;
@@ -76,13 +77,26 @@ fn duel(observer: &mut Conn, good: (&mut Conn, Route), bad: (&mut Conn, Route), 
 }
 
 fn f3(bench: &mut Bench) -> Result<()> {
-    let Six { mut e1, mut e2, mut c1, mut c2, mut n1, .. } = bench.six(Plan::six())?;
+    let Six { mut e1, mut e2, mut c1, mut c2, mut n1, .. } =
+        bench.six(Plan::six().with_all(&[E1, E2, C1, N1], &Knob::AcceptAsSets))?;
     let (of_e1, of_e2) = (Route::of(E1), Route::of(E2));
     let (of_c, of_n) = (Route::of(C1).path(&[65_300]), Route::of(N1).path(&[65_300]));
     let see = &mut c2;
     let long = of_c.clone().local_pref(200).path(&[65_300, 65_301]);
     duel(see, (&mut c1, long), (&mut n1, of_n.clone()), "LOCAL_PREF")?;
     duel(see, (&mut e2, of_e2.clone()), (&mut e1, of_e1.clone().path(&[E1.asn, 65_301])), "AS_PATH length")?;
+    let path = |segments: &[Vec<u8>], route: Route| route.set(WELL_KNOWN, AS_PATH, &segments.concat());
+    let set = path(&[segment(2, &[E1.asn]), segment(1, &[65_302, 65_303, 65_304])], of_e1.clone());
+    let three = of_e2.clone().path(&[E2.asn, 65_302, 65_303]);
+    duel(see, (&mut e1, set.clone()), (&mut e2, three), "an AS_SET counts 1")?;
+    duel(see, (&mut e2, of_e2.clone()), (&mut e1, set), "an AS_SET counts 1, not 0")?;
+    let confed = path(&[segment(3, &[65_400, 65_401, 65_402]), segment(2, &[65_300])], of_n.clone());
+    duel(
+        see,
+        (&mut n1, confed),
+        (&mut c1, of_c.clone().path(&[65_300, 65_301])),
+        "confederation members count 0",
+    )?;
     duel(see, (&mut e2, of_e2.clone()), (&mut e1, of_e1.clone().origin(1)), "ORIGIN")?;
     duel(see, (&mut e2, of_e2.clone().origin(1)), (&mut e1, of_e1.clone().origin(2)), "ORIGIN")?;
     duel(see, (&mut n1, of_n.clone().med(10)), (&mut c1, of_c.clone().med(20)), "MED of one AS")?;
@@ -95,7 +109,29 @@ fn f3(bench: &mut Bench) -> Result<()> {
     duel(see, (&mut n1, of_n.clone().originator([1; 4])), (&mut c1, of_c.clone()), "ORIGINATOR_ID")?;
     let clusters = of_c.clone().originator([1; 4]).clusters(&[1]);
     duel(see, (&mut n1, of_n.clone().originator([1; 4])), (&mut c1, clusters), "CLUSTER_LIST length")?;
-    duel(see, (&mut c1, of_c.originator([1; 4])), (&mut n1, of_n.originator([1; 4])), "address")
+    duel(see, (&mut c1, of_c.originator([1; 4])), (&mut n1, of_n.originator([1; 4])), "address")?;
+    costs(bench)
+}
+
+/// The nearer next hop is better than the lower BGP identifier, and no better than eBGP.
+fn costs(bench: &mut Bench) -> Result<()> {
+    let mut plan = Plan::six();
+    plan.kernel = true;
+    for (net, metric) in [("192.0.2.0/24", 10), ("198.51.100.0/24", 20)] {
+        inside(&format!("route add {net} via 10.0.0.31 metric {metric}"))?;
+    }
+    let Six { mut e1, mut c1, mut c2, mut n1, .. } = bench.six(plan)?;
+    let (near, far) = (vec![192, 0, 2, 9], vec![198, 51, 100, 9]);
+    let (of_c, of_n) = (Route::of(C1).path(&[65_300]), Route::of(N1).path(&[65_300]));
+    let (of_c, of_n) = (Route { v4: far.clone(), ..of_c }, Route { v4: near.clone(), ..of_n });
+    duel(&mut c2, (&mut n1, of_n.clone()), (&mut c1, of_c), "interior cost")?;
+    let of_e = Route { v4: far, ..Route::of(E1) };
+    duel(&mut c2, (&mut e1, of_e), (&mut n1, of_n), "eBGP over interior cost")
+}
+
+/// A line of `ip` in the daemon's namespace.
+pub(crate) fn inside(line: &str) -> Result<()> {
+    shell::feed(shell::command("ip").args(["-n", "dut", "-batch", "-"]), &format!("{line}\n")).map(drop)
 }
 
 fn f4(bench: &mut Bench) -> Result<()> {
@@ -123,23 +159,81 @@ fn f4(bench: &mut Bench) -> Result<()> {
 fn f5(bench: &mut Bench) -> Result<()> {
     let Six { mut c1, mut c2, mut n1, .. } = bench.six(Plan::six().decision("always-compare-med"))?;
     let (of_c, of_n) = (Route::of(C1).path(&[65_300]), Route::of(N1).path(&[65_301]));
-    duel(&mut c2, (&mut n1, of_n.med(1)), (&mut c1, of_c.med(9)), "MED of two ASs")?;
+    duel(&mut c2, (&mut n1, of_n.clone().med(1)), (&mut c1, of_c.clone().med(9)), "MED of two ASs")?;
+    duel(
+        &mut c2,
+        (&mut n1, of_n.clone().med(1)),
+        (&mut c1, of_c.clone().med(1).origin(1)),
+        "ORIGIN before it",
+    )?;
+    duel(&mut c2, (&mut n1, of_n), (&mut c1, of_c.med(1)), "no MED is 0 still")?;
     let Six { mut c1, mut c2, mut n1, .. } = bench.six(Plan::six().decision("missing-as-worst"))?;
     let (of_c, of_n) = (Route::of(C1).path(&[65_300]), Route::of(N1).path(&[65_300]));
-    duel(&mut c2, (&mut n1, of_n.med(9)), (&mut c1, of_c), "no MED is the worst")
+    duel(&mut c2, (&mut n1, of_n.clone().med(9)), (&mut c1, of_c.clone()), "no MED is the worst")?;
+    let other = of_n.path(&[65_301]).med(9);
+    duel(&mut c2, (&mut c1, of_c), (&mut n1, other), "and not compared between two ASs")?;
+    oldest(bench)?;
+    relaxed(bench)
+}
+
+/// Of two external routes that are equal down to the interior cost, the one that was there first stays; nothing else changes.
+fn oldest(bench: &mut Bench) -> Result<()> {
+    let path = |asn| move |told: &Told| told.path().first() == Some(&asn);
+    for (is_turned, stays) in [(true, E2.asn), (false, E1.asn)] {
+        let plan = if is_turned { Plan::six().decision("prefer-oldest") } else { Plan::six() };
+        let Six { mut e1, mut e2, mut c1, .. } = bench.six(plan)?;
+        e2.send(&Route::of(E2).announce(&[P]))?;
+        c1.learn_that(P, "the older route", path(E2.asn))?;
+        // Ages are told apart by the second.
+        c1.pump(Duration::from_millis(2100), |_| false)?;
+        e1.send(&Route::of(E1).announce(&[P]))?;
+        bench.settle(&mut e1, &mut c1)?;
+        same("best", c1.told(P).and_then(|told| told.path().first().copied()), Some(stays))?;
+        // The rung above it, ORIGIN, is above it.
+        e2.send(&Route::of(E2).origin(1).announce(&[P]))?;
+        c1.learn_that(P, "the route with the better ORIGIN", path(E1.asn))?;
+    }
+    Ok(())
+}
+
+/// Whether paths through two ASs share the traffic, as the daemon's kernel has it.
+fn relaxed(bench: &mut Bench) -> Result<()> {
+    for (rung, ways) in [("multipath-relax", 2), ("no-multipath-relax", 1)] {
+        let mut plan = Plan::six().decision(rung);
+        plan.kernel = true;
+        let Six { mut e1, mut e2, mut c1, .. } = bench.six(plan)?;
+        e1.send(&Route::of(E1).announce(&[P]))?;
+        e2.send(&Route::of(E2).announce(&[P]))?;
+        bench.settle(&mut e1, &mut c1)?;
+        bench.settle(&mut e2, &mut c1)?;
+        lab::wait::until(&format!("{ways} ways in the kernel with {rung}"), crate::speaker::SOON, || {
+            let shown = shell::read(shell::command("ip").args(["-n", "dut", "route", "show", P]))?;
+            let seen = shown.matches("via ").count();
+            ensure!(seen == ways, "{shown}");
+            Ok(())
+        })?;
+        c1.is_up()?;
+    }
+    Ok(())
 }
 
 fn f6(bench: &mut Bench) -> Result<()> {
+    const ROUNDS: usize = 20;
     let Six { mut e1, mut e2, mut c1, .. } = bench.six(Plan::six())?;
     e2.send(&Route::of(E2).announce(&[P]))?;
     c1.learn_that(P, "E2's path", |told| told.path() == [E2.asn])?;
-    e1.send(&Route::of(E1).announce(&[P]))?;
-    c1.learn_that(P, "E1's path", |told| told.path() == [E1.asn])?;
-    let began = Instant::now();
-    e1.send(&withdraw(&[P]))?;
-    c1.learn_that(P, "E2's path", |told| told.path() == [E2.asn])?;
-    // A tenth of a second on an idle machine; many cases run beside this one.
-    ensure!(began.elapsed() < Duration::from_millis(400), "took {:?}", began.elapsed());
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        e1.send(&Route::of(E1).announce(&[P]))?;
+        c1.learn_that(P, "E1's path", |told| told.path() == [E1.asn])?;
+        let began = Instant::now();
+        e1.send(&withdraw(&[P]))?;
+        c1.learn_that(P, "E2's path", |told| told.path() == [E2.asn])?;
+        took.push(began.elapsed());
+    }
+    // Other cases run beside this one: once in twenty the machine may have had no time for us.
+    took.sort_unstable();
+    ensure!(took[ROUNDS - 2] < Duration::from_millis(100), "took {took:?}");
     same("withdrawals on the way", c1.count(P).1, 0)
 }
 
@@ -196,6 +290,8 @@ fn f11(bench: &mut Bench) -> Result<()> {
     const NO_EXPORT: u32 = 0xFFFF_FF01;
     const NO_ADVERTISE: u32 = 0xFFFF_FF02;
     const NO_EXPORT_SUBCONFED: u32 = 0xFFFF_FF03;
+    // RFC 3765: a wish to the AS that hears it, which without a policy is passed on.
+    const NOPEER: u32 = 0xFFFF_FF04;
     const UNKNOWN: u32 = 0xFFFF_1234;
     let Six { mut e1, mut e2, mut c1, .. } = bench.six(Plan::six())?;
     let all = [
@@ -203,6 +299,7 @@ fn f11(bench: &mut Bench) -> Result<()> {
         (NO_ADVERTISE, "203.0.2.0/24"),
         (NO_EXPORT_SUBCONFED, "203.0.3.0/24"),
         (UNKNOWN, "203.0.4.0/24"),
+        (NOPEER, "203.0.5.0/24"),
     ];
     for (community, prefix) in all {
         e1.send(&Route::of(E1).community(community).announce(&[prefix]))?;
@@ -211,13 +308,13 @@ fn f11(bench: &mut Bench) -> Result<()> {
     bench.settle(&mut e1, &mut e2)?;
     let inside: Vec<bool> = all.iter().map(|(_, prefix)| c1.told(prefix).is_some()).collect();
     let outside: Vec<bool> = all.iter().map(|(_, prefix)| e2.told(prefix).is_some()).collect();
-    same("told inside", inside, vec![true, false, true, true])?;
-    same("told outside", outside, vec![false, false, false, true])?;
-    same(
-        "the unknown one",
-        e2.told("203.0.4.0/24").map(|told| told.numbers(COMMUNITIES)),
-        Some(vec![UNKNOWN]),
-    )
+    same("told inside", inside, vec![true, false, true, true, true])?;
+    same("told outside", outside, vec![false, false, false, true, true])?;
+    for (community, prefix) in &all[3..] {
+        let told = e2.told(prefix).map(|told| told.numbers(COMMUNITIES));
+        same("what is passed on", told, Some(vec![*community]))?;
+    }
+    Ok(())
 }
 
 fn f12(bench: &mut Bench) -> Result<()> {
@@ -322,6 +419,11 @@ fn f17(bench: &mut Bench) -> Result<()> {
     bench.settle(&mut e1, &mut early)?;
     let mut c1 = bench.establish(C1)?;
     c1.until("all routes", |conn| conn.rib.len() >= 10_202)?;
+    let mixed = c1.heard.iter().any(|(_, heard)| match heard {
+        Heard::Update(update) => update.announced.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0),
+        _ => false,
+    });
+    ensure!(!mixed, "two families in one UPDATE");
     let updates = updates(&c1);
     let routes: usize = updates.iter().map(|(_, routes)| routes).sum();
     let octets: usize = updates.iter().map(|(octets, _)| octets).sum();
@@ -333,23 +435,31 @@ fn f17(bench: &mut Bench) -> Result<()> {
 fn f18(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six())?;
     let (mut e1, mut fast) = (bench.establish(E1)?, bench.establish(C1)?);
+    let alone = rounds(bench, &mut e1, &mut fast, 1)?;
     let small = |socket: &socket2::Socket| Ok(socket.set_recv_buffer_size(4096)?);
     let mut slow = bench.connect_from(C2, C2.address(), DUT_ID.into(), small)?;
     slow.handshake(&C2.open())?;
-    let mut took = Vec::new();
-    for round in 1..=3 {
-        let began = Instant::now();
-        for (n, chunk) in (0..).zip(many(V4, 1, 20_000).chunks(20)) {
-            e1.send(&Route::of(E1).path(&[E1.asn, 100_000 + n]).med(round).announce(chunk))?;
-        }
-        bench.settle(&mut e1, &mut fast)?;
-        took.push(began.elapsed());
-    }
+    let beside = rounds(bench, &mut e1, &mut fast, 4)?;
     ensure!(
-        took.iter().all(|took| *took < Duration::from_secs(6)),
-        "{took:?} beside a neighbour that reads nothing"
+        beside < alone * 3 / 2 + Duration::from_millis(500),
+        "{beside:?} beside a neighbour that reads nothing, {alone:?} without it"
     );
     slow.until("everything in the end", |conn| conn.rib.len() >= 20_000)
+}
+
+/// The fastest of three rounds in which 20,000 routes change and the observer has them all.
+fn rounds(bench: &mut Bench, from: &mut Conn, to: &mut Conn, first: u32) -> Result<Duration> {
+    let mut best = Duration::MAX;
+    for round in first..first + 3 {
+        let began = Instant::now();
+        for (n, chunk) in (0..).zip(many(V4, 1, 20_000).chunks(20)) {
+            let route = Route::of(from.who).path(&[from.who.asn, 100_000 + n]);
+            from.send(&route.med(round).announce(chunk))?;
+        }
+        bench.settle(from, to)?;
+        best = best.min(began.elapsed());
+    }
+    Ok(best)
 }
 
 fn f19(bench: &mut Bench) -> Result<()> {
@@ -378,14 +488,17 @@ fn f19(bench: &mut Bench) -> Result<()> {
 }
 
 fn f20(bench: &mut Bench) -> Result<()> {
+    const FLAPS: u32 = 100;
+    const HALF_FLAP: Duration = Duration::from_millis(5);
     let Six { mut e1, mut c1, .. } = bench.six(Plan::six())?;
     let prefixes = many(V4, 1, 1000);
-    for round in 0..100 {
+    let began = Instant::now();
+    // Each flap is an announcement and a withdrawal, evenly over a second.
+    for half in 0..2 * FLAPS {
         for chunk in prefixes.chunks(500) {
-            let octets =
-                if round % 2 == 0 { Route::of(E1).med(round).announce(chunk) } else { withdraw(chunk) };
-            e1.send(&octets)?;
+            e1.send(&if half % 2 == 0 { Route::of(E1).med(half).announce(chunk) } else { withdraw(chunk) })?;
         }
+        c1.pump((HALF_FLAP * (half + 1)).saturating_sub(began.elapsed()), |_| false)?;
     }
     e1.send(&Route::of(E1).med(1000).announce(&prefixes[..500]))?;
     bench.settle(&mut e1, &mut c1)?;
@@ -395,6 +508,7 @@ fn f20(bench: &mut Bench) -> Result<()> {
         .count();
     same("routes that stand", stands, 500)?;
     same("routes at all", prefixes.iter().filter(|prefix| c1.told(prefix).is_some()).count(), 500)?;
-    ensure!(c1.changes.len() < 100_000, "{} changes", c1.changes.len());
+    // Two hundred thousand were heard.
+    ensure!(c1.changes.len() < 25_000, "{} changes in {:?}", c1.changes.len(), began.elapsed());
     Ok(())
 }

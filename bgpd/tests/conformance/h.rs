@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 use lab::shell;
 
 use crate::bench::{Bench, same};
-use crate::open::ROLE;
+use crate::open::{Layout, Open, ROLE};
 use crate::plan::{Knob, Plan};
-use crate::routes::Route;
-use crate::speaker::{C1, C2, DUT_ASN, DUT_ID, DUT_V6, E1, E2, N1, Who, spare};
+use crate::routes::{Route, withdraw_octets};
+use crate::speaker::{C1, C2, Conn, DUT_ASN, DUT_ID, DUT_V6, E1, E2, N1, Who, spare};
 use crate::wire::*;
 
 crate::rows! { h1 h2 h3 h4 h5 h6 h7 }
@@ -92,32 +92,57 @@ fn h4(bench: &mut Bench) -> Result<()> {
     bench.start(Plan::six().with_all(&[C1, C2], &Knob::Families(families.clone())))?;
     let open = |who: Who| who.open().families(&families);
     let (mut c1, mut c2) = (bench.establish_with(C1, &open(C1))?, bench.establish_with(C2, &open(C2))?);
-    let wanted = [&[96][..], &DUT_ASN.to_be_bytes(), &target(1)].concat();
-    c2.send(&Route::of(C2).announce_mp(RT_CONSTRAINT, &C2.v4().octets(), &wanted))?;
-    c2.send(&end_of_rib(RT_CONSTRAINT))?;
     let hop = [&[0; 8][..], &C1.v4().octets()].concat();
     for n in [2, 1] {
         let route = Route::of(C1).set(OPTIONAL_TRANSITIVE, EXT_COMMUNITIES, &target(n));
         c1.send(&route.announce_mp(VPNV4, &hop, &vpn(n)))?;
     }
-    c2.until("the route asked for", |conn| conn.rib.contains_key(&(VPNV4, 0, vpn(1))))?;
+    let has = |conn: &Conn, n| conn.rib.contains_key(&(VPNV4, 0, vpn(n)));
+    // Nothing is sent before it has said which it wants.
     bench.settle(&mut c1, &mut c2)?;
-    ensure!(!c2.rib.contains_key(&(VPNV4, 0, vpn(2))), "a route of a target that nobody asked for");
-    Ok(())
+    ensure!(!has(&c2, 1) && !has(&c2, 2), "told before its End-of-RIB for route targets");
+    let own = C2.v4().octets();
+    let wanted = [&[96][..], &DUT_ASN.to_be_bytes(), &target(1)].concat();
+    c2.send(&Route::of(C2).announce_mp(RT_CONSTRAINT, &own, &wanted))?;
+    bench.settle(&mut c1, &mut c2)?;
+    ensure!(!has(&c2, 2), "a route of a target that nobody asked for");
+    c2.send(&end_of_rib(RT_CONSTRAINT))?;
+    c2.until("the route asked for", |conn| has(conn, 1))?;
+    bench.settle(&mut c1, &mut c2)?;
+    ensure!(!has(&c2, 2), "a route of a target that nobody asked for");
+    // The default target asks for all, until it is withdrawn.
+    c2.send(&Route::of(C2).announce_mp(RT_CONSTRAINT, &own, &[0]))?;
+    c2.until("every route", |conn| has(conn, 1) && has(conn, 2))?;
+    c2.send(&withdraw_octets(RT_CONSTRAINT, &[0]))?;
+    c2.until("only the route asked for", |conn| has(conn, 1) && !has(conn, 2))
 }
 
 fn h5(bench: &mut Bench) -> Result<()> {
-    bench.start(Plan::six().with(E1, Knob::Role("provider")))?;
-    // E1 is a customer of the daemon's AS.
-    let mut customer = bench.establish_with(E1, &E1.open().with(ROLE, &[3]))?;
+    // What the daemon is to each, and what each is to the daemon.
+    let roles = [("provider", 3), ("peer", 4), ("rs", 2), ("customer", 0)];
+    let whos: Vec<Who> = (0..4).map(spare).collect();
+    let plan = Plan::of(&[&whos[..], &[E2, C1]].concat());
+    bench.start(
+        whos.iter().zip(roles).fold(plan, |plan, (who, (role, _))| plan.with(*who, Knob::Role(role))),
+    )?;
+    let open = |n: usize| whos[n].open().with(ROLE, &[roles[n].1]);
+    let mut conns = (0..4).map(|n| bench.establish_with(whos[n], &open(n))).collect::<Result<Vec<_>>>()?;
     let (mut e2, mut c1) = (bench.establish(E2)?, bench.establish(C1)?);
     e2.send(&Route::of(E2).announce(&[P]))?;
-    same("OTC to a customer", customer.learn(P)?.number(OTC), Some(DUT_ASN))?;
-    let leak = Route::of(E1).set(OPTIONAL_TRANSITIVE, OTC, &65_400_u32.to_be_bytes());
-    customer.send(&leak.announce(&["203.0.114.0/24"]))?;
-    bench.settle(&mut customer, &mut c1)?;
-    ensure!(c1.told("203.0.114.0/24").is_none(), "a leak of a customer was used");
-    customer.is_up()
+    for (conn, (role, _)) in conns.iter_mut().zip(roles) {
+        // A customer, a peer and a client of a route server are told of it; a provider is not.
+        let added = (role != "customer").then_some(DUT_ASN);
+        same(&format!("OTC by a {role}"), conn.learn(P)?.number(OTC), added)?;
+    }
+    for customer in [0, 1] {
+        // From a customer it is a leak, from a peer only when another AS has put it there.
+        let leak = Route::of(whos[customer]).set(OPTIONAL_TRANSITIVE, OTC, &65_400_u32.to_be_bytes());
+        conns[customer].send(&leak.announce(&["203.0.114.0/24"]))?;
+        bench.settle(&mut conns[customer], &mut c1)?;
+        ensure!(c1.told("203.0.114.0/24").is_none(), "a leak was used");
+        conns[customer].is_up()?;
+    }
+    Ok(())
 }
 
 fn h6(bench: &mut Bench) -> Result<()> {
@@ -128,7 +153,7 @@ fn h6(bench: &mut Bench) -> Result<()> {
         &[&long[..51], &[0]].concat(),
         &[4, b'h', b'o', b's', b't', 1, b'd'],
     ];
-    let whos: Vec<Who> = (0..6).map(spare).collect();
+    let whos: Vec<Who> = (0..7).map(spare).collect();
     bench.start(Plan::of(&whos))?;
     let mut short = vec![50];
     short.extend([b'h'; 50]);
@@ -136,6 +161,10 @@ fn h6(bench: &mut Bench) -> Result<()> {
     for (n, value) in (0..).zip([name[0], name[1], &short, name[3]]) {
         bench.establish_with(spare(n), &spare(n).open().with(73, value))?.is_up()?;
     }
+    // As long as a capability can be.
+    let longest = [&[126][..], &[b'h'; 126], &[127], &[b'd'; 127]].concat();
+    let long = Open { layout: Layout::Long, ..spare(6).open().with(73, &longest) };
+    bench.establish_with(spare(6), &long)?.is_up()?;
     bench.establish_with(spare(4), &spare(4).open().with(75, &[3, 0xFF, 0xFE, 0xFD]))?.is_up()?;
     bench.establish_with(spare(5), &spare(5).open().with(75, &[&[64][..], &[b'v'; 64]].concat()))?.is_up()
 }

@@ -195,8 +195,11 @@ fn i10(bench: &mut Bench) -> Result<()> {
     n1.until("everything", |conn| conn.rib.len() >= 2000)?;
     let (heard, began) = (n1.heard.len(), Instant::now());
     c1.changes.clear();
-    c1.send(&refresh(V4, 0).repeat(1000))?;
-    n1.pump(Duration::from_millis(2500), |_| false)?;
+    for ten in 1..=100 {
+        c1.send(&refresh(V4, 0).repeat(10))?;
+        c1.pump((Duration::from_millis(10) * ten).saturating_sub(began.elapsed()), |_| false)?;
+    }
+    n1.pump(Duration::from_millis(1500), |_| false)?;
     let times = [began].into_iter().chain(n1.heard[heard..].iter().map(|(at, _)| *at)).collect::<Vec<_>>();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
     ensure!(
@@ -204,8 +207,8 @@ fn i10(bench: &mut Bench) -> Result<()> {
         "another neighbour heard nothing for {longest:?}"
     );
     bench.settle(&mut e1, &mut c1)?;
-    // A thousand answers would be two million routes.
-    ensure!(announced(&c1, V4) < 1_000_000, "{} routes told again", announced(&c1, V4));
+    // A thousand answers would be two million routes; one in twenty is bound enough.
+    ensure!(announced(&c1, V4) < 100_000, "{} routes told again", announced(&c1, V4));
     c1.is_up()?;
     n1.is_up()
 }

@@ -21,6 +21,8 @@ pub(crate) enum Knob {
     SendHoldSecs(u16),
     DelayOpenSecs(u16),
     ConnectRetrySecs(u16),
+    /// The first and the longest wait after a session that failed.
+    IdleHoldSecs(u16, u16),
     /// Graceful restart with this restart time.
     Graceful(u16),
     /// How long routes stay marked stale after the peer came back.
@@ -147,7 +149,7 @@ impl Plan {
         whos.iter().fold(self, |plan, who| plan.with(*who, knob.clone()))
     }
 
-    /// With `always-compare-med` or `missing-as-worst`.
+    /// With `always-compare-med`, `missing-as-worst`, `prefer-oldest` or (`no-`)`multipath-relax`.
     pub(crate) fn decision(mut self, rung: &'static str) -> Plan {
         self.decision = Some(rung);
         self

@@ -67,6 +67,7 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
             Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::OverIpv6 => {}
             Knob::StaleSecs(_) => {}
             Knob::OpenHoldSecs(secs) => writeln!(text, "  startup hold time {secs};")?,
+            Knob::IdleHoldSecs(min, max) => writeln!(text, "  error wait time {min}, {max};")?,
             Knob::ConnectRetrySecs(secs) => writeln!(text, "  connect retry time {secs};")?,
             Knob::Graceful(secs) => writeln!(text, "  graceful restart on; graceful restart time {secs};")?,
             Knob::LongLived(secs) => {

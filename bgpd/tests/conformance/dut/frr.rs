@@ -110,6 +110,7 @@ fn session(text: &mut String, peer: &Peer) -> Result<()> {
             Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::NoPolicy | Knob::OverIpv6 => {}
             Knob::MinHoldSecs(secs) => writeln!(text, " bgp minimum-holdtime {secs}")?,
             Knob::DelayOpenSecs(secs) => writeln!(text, " neighbor {address} timers delayopen {secs}")?,
+            Knob::IdleHoldSecs(..) => {}
             Knob::ConnectRetrySecs(secs) => writeln!(text, " neighbor {address} timers connect {secs}")?,
             Knob::Graceful(_) => writeln!(text, " neighbor {address} graceful-restart")?,
             Knob::StaleSecs(secs) => writeln!(text, " bgp graceful-restart stalepath-time {secs}")?,

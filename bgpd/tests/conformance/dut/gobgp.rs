@@ -59,6 +59,7 @@ fn session(text: &mut String, plan: &Plan, peer: &Peer) -> Result<()> {
         match knob {
             Knob::HoldSecs(_) | Knob::Families(_) | Knob::NoPolicy | Knob::OverIpv6 => {}
             Knob::Active => passive = false,
+            Knob::IdleHoldSecs(..) => {}
             Knob::ConnectRetrySecs(secs) => retry = *secs,
             Knob::Graceful(secs) => graceful = Some(*secs),
             Knob::StaleSecs(_) => {}

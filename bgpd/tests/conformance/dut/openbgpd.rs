@@ -90,7 +90,7 @@ fn session(text: &mut String, peer: &Peer, cluster: &str) -> Result<()> {
             Knob::Active | Knob::HoldSecs(_) | Knob::Families(_) | Knob::OverIpv6 => {}
             Knob::MinHoldSecs(secs) => writeln!(text, " holdtime min {secs}")?,
             Knob::Graceful(_) => text.push_str(" announce restart yes\n"),
-            Knob::StaleSecs(_) | Knob::ConnectRetrySecs(_) => {}
+            Knob::StaleSecs(_) | Knob::ConnectRetrySecs(_) | Knob::IdleHoldSecs(..) => {}
             Knob::AddPaths(direction) => {
                 let yes = |bit: u8| direction & bit != 0;
                 writeln!(text, " announce add-path recv {}", if yes(1) { "yes" } else { "no" })?;

@@ -56,6 +56,9 @@ pub(super) fn render(plan: &Plan) -> Result<String> {
         None => {}
         Some("always-compare-med") => text.push_str("decision: { alwaysCompareMed: true }\n"),
         Some("missing-as-worst") => text.push_str("decision: { missingMedAsWorst: true }\n"),
+        Some("prefer-oldest") => text.push_str("decision: { preferOldest: true }\n"),
+        Some("multipath-relax") => text.push_str("decision: { multipathRelax: true }\n"),
+        Some("no-multipath-relax") => text.push_str("decision: { multipathRelax: false }\n"),
         Some(rung) => return Err(no_word(&rung)),
     }
     if plan.own_cluster_id {
@@ -115,6 +118,7 @@ fn word(name: &str, knob: &Knob) -> Result<String> {
         Knob::SendHoldSecs(secs) => format!(", sendHoldTime: {secs}s"),
         Knob::DelayOpenSecs(secs) => format!(", delayOpen: {secs}s"),
         Knob::ConnectRetrySecs(secs) => format!(", connectRetry: {secs}s"),
+        Knob::IdleHoldSecs(min, max) => format!(", idleHoldTime: {min}s, maxIdleHoldTime: {max}s"),
         Knob::Graceful(secs) => format!(", gracefulRestart: {secs}s"),
         Knob::StaleSecs(secs) => format!(", stalePathTime: {secs}s"),
         Knob::OverIpv6 => String::new(),
