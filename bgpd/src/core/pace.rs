@@ -6,6 +6,10 @@
 //! routes keep arriving in bulk: peers that tell the same prefixes are then decided between once, and no
 //! path is announced that another peer's is about to replace.
 //!
+//! What changes again and again is not worth telling each time: changes beyond what a table's arrival takes come out of an
+//! allowance that fills slowly, and while it is empty commits are as far apart as a change may wait. So a storm of flapping
+//! routes costs the peers a bounded number of them.
+//!
 //! A single change in a quiet network waits for nothing. Pure: the clock is an argument.
 
 use std::time::Duration;
@@ -24,12 +28,18 @@ const TABLE: usize = 16_384;
 const TABLE_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How long more is waited for.
 const LINGER: Duration = Duration::from_millis(1);
+/// By each change of a commit the allowance is full again so much later.
+const CHANGE_TIME: Duration = Duration::from_micros(50);
+/// What the allowance holds: some sixteen thousand changes.
+const ALLOWANCE: Duration = Duration::from_millis(800);
 
 /// Changes that wait for a commit.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When the last commit's writes are done.
+    /// When the last commit's writes are done, and there is something left of the allowance.
     free_at: Instant,
+    /// When the allowance is full again.
+    full_at: Instant,
     waiting: Option<Waiting>,
 }
 
@@ -63,10 +73,14 @@ impl Pace {
 
     /// A commit is done; so many sockets will be written.
     pub(super) fn committed(&mut self, writes: usize, now: Instant) {
-        self.waiting = None;
+        let changes = self.waiting.take().map_or(0, |waiting| waiting.changes);
         if writes > 0 {
-            let writes = u32::try_from(writes).unwrap_or(u32::MAX);
-            self.free_at = now + WRITE_TIME.saturating_mul(writes).min(DELAY_MAX);
+            let times = |time: Duration, count| time.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            let writing = times(WRITE_TIME, writes);
+            let empty_at = now + ALLOWANCE;
+            self.full_at = (self.full_at.max(now) + times(CHANGE_TIME, changes)).min(empty_at + DELAY_MAX);
+            let overdrawn = if self.full_at > empty_at { self.full_at - empty_at } else { Duration::ZERO };
+            self.free_at = now + writing.max(overdrawn).min(DELAY_MAX);
         }
     }
 }
@@ -123,6 +137,26 @@ mod tests {
             pace.changed(4096, now);
             assert_eq!(pace.must_wait(now), tick < 2000, "at tick {tick}");
         }
+    }
+
+    #[test]
+    fn a_storm_is_told_now_and_then_and_a_change_after_it_at_once() {
+        let mut pace = Pace::default();
+        let mut told = 0;
+        for tick in 0..10_000 {
+            let now = at(tick * 100);
+            // A thousand routes, up or down every 5 ms.
+            if tick % 50 == 0 {
+                pace.changed(1000, now);
+            }
+            if pace.deadline().is_some() && !pace.must_wait(now) {
+                told += 1000;
+                pace.committed(4, now);
+            }
+        }
+        assert!((20_000..40_000).contains(&told), "{told} of 200,000 changes");
+        pace.changed(1, at(2_000_000));
+        assert!(!pace.must_wait(at(2_000_000)));
     }
 
     #[test]
