@@ -55,6 +55,12 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "relay,bgpd,bird,frr,gobgp,openbgpd")]
         daemons: Vec<Contender>,
     },
+    /// Measure a node's daemon in a large mesh, under files as Calico writes them: this one, and BIRD.
+    Calico {
+        /// Sessions.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        peers: u32,
+    },
     /// Measure what a cluster's kernels see of bgpd, BIRD and FRR.
     Kernels {
         /// change, cold, idle or rate.
@@ -95,6 +101,7 @@ fn run() -> Result<ExitCode> {
             load::run(&Options { scenario, clients, prefixes, runs, contenders: daemons })
                 .map(|()| ExitCode::SUCCESS)
         }
+        Command::Calico { peers } => load::calico::run(peers).map(|()| ExitCode::SUCCESS),
         Command::Kernels { scenario, daemons } => {
             kernels::run(scenario, &daemons).map(|()| ExitCode::SUCCESS)
         }

@@ -12,6 +12,7 @@
 //! * R5: ten clients announce the same prefixes, each by other paths; until everybody has the best ones.
 //! * R6: some clients stop reading; the others are measured.
 
+pub mod calico;
 mod contender;
 mod full;
 pub mod relay;

@@ -149,14 +149,30 @@ impl<P: Play> Swarm<P> {
     }
 
     /// Runs until `done`, or fails after `within`.
-    pub(super) fn run(&mut self, within: Duration, mut done: impl FnMut(&Swarm<P>) -> bool) -> Result<()> {
+    pub(super) fn run(&mut self, within: Duration, done: impl FnMut(&Swarm<P>) -> bool) -> Result<()> {
+        self.run_in_steps(within, Duration::from_secs(1), done)
+    }
+
+    /// Lets everybody talk for so long.
+    pub(super) fn pass(&mut self, pause: Duration) -> Result<()> {
+        let until = Instant::now() + pause;
+        self.run_in_steps(pause * 2, pause / 10, |_| Instant::now() >= until)
+    }
+
+    /// Runs until `done`, which is looked at that often at least.
+    fn run_in_steps(
+        &mut self,
+        within: Duration,
+        step: Duration,
+        mut done: impl FnMut(&Swarm<P>) -> bool,
+    ) -> Result<()> {
         let deadline = Instant::now() + within;
         let mut events = Events::with_capacity(1024);
         while !done(self) {
             let now = Instant::now();
             ensure!(now < deadline, "not done within {within:?}: {}", self.progress());
             self.retry(now)?;
-            let pause = if self.failed.is_empty() { Duration::from_secs(1) } else { RETRY_AFTER / 4 };
+            let pause = if self.failed.is_empty() { step } else { RETRY_AFTER / 4 };
             self.poll.poll(&mut events, Some(pause.min(deadline - now))).or_else(|e| match e.kind() {
                 ErrorKind::Interrupted => Ok(()),
                 _ => Err(e),
@@ -222,6 +238,11 @@ impl<P: Play> Swarm<P> {
     /// Connections that failed and were tried again.
     pub(super) fn retries(&self) -> u32 {
         self.retries
+    }
+
+    /// What each client has heard.
+    pub(super) fn heard(&self) -> impl Iterator<Item = &P::Heard> {
+        self.clients.iter().map(|client| &client.heard)
     }
 
     /// Octets and UPDATEs that all clients received.
