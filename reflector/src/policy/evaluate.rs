@@ -197,10 +197,11 @@ impl<'a> Run<'a> {
             },
             Attribute::Source => Value::Provenance(self.subject.facts.provenance),
             Attribute::Preference => Value::Number(self.preference),
-            Attribute::Interface => match &self.subject.facts.interface {
-                Some(name) => Value::Text(name.as_str().into()),
-                None => Value::Void,
-            },
+            // A route that leaves by no interface has one without a name: `*` matches it, as it does in BIRD.
+            Attribute::Interface => {
+                let name = self.subject.facts.interface.as_ref().map_or("", |name| name.as_str());
+                Value::Text(name.into())
+            }
             Attribute::Gateway => self.subject.facts.gateway.map_or(Value::Void, Value::Address),
             Attribute::From => self.subject.facts.from.map_or(Value::Void, Value::Address),
             Attribute::KernelMetric => number(self.metric),

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use super::swarm::{Play, Swarm};
 use super::wire::{self, ASN, Mesh};
 use crate::peers::ours;
+use crate::wait::{self, Gone};
 use crate::{sandbox, shell};
 
 /// Nobody is waited for longer.
@@ -347,12 +348,13 @@ impl Daemon {
         command.arg("-R").arg("-d").arg("-c").arg(directory.join("bird.cfg")).arg("-s").arg(&socket);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut daemon = Daemon(command.spawn().context("cannot start it")?);
-        let deadline = Instant::now() + PATIENCE;
-        while UnixStream::connect(&socket).is_err() {
-            let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
-            ensure!(daemon.0.try_wait()?.is_none() && Instant::now() < deadline, "no answer: {}", log());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait::closely("the control socket answers", PATIENCE, || {
+            if daemon.0.try_wait()?.is_some() {
+                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+                return Err(Gone(format!("it has exited: {log}")).into());
+            }
+            Ok(drop(UnixStream::connect(&socket)?))
+        })?;
         Ok(daemon)
     }
 
