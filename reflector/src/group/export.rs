@@ -4,7 +4,7 @@
 //! its source, is the log's.
 
 use bgp_proto::attr::Community;
-use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, NextHop, Nlri, RouterId};
+use bgp_proto::{Asn, AttrCode, AttrSet, ClusterId, Family, NextHop, Nlri, RouterId};
 
 use super::{GroupKey, LongLivedRule, NextHopRule, PolicyChoice};
 use crate::events::FarEnd;
@@ -145,7 +145,7 @@ impl Export<'_> {
                 }
             }
             PeerKind::Client | PeerKind::NonClient => {
-                let told = self.for_internal(attrs, next_hop, passage, local);
+                let told = self.for_internal(attrs, next_hop, passage, local, key);
                 if is_stale && key.long_lived == LongLivedRule::Depreferred {
                     depreferred(&told)
                 } else {
@@ -176,12 +176,18 @@ impl Export<'_> {
         let was_set = attrs.next_hop() != self.attrs.next_hop();
         let own = match (self.learned, key.next_hop) {
             _ if was_set => false,
+            (LearnedFrom::Peer(_), _) if self.is_own_word(attrs, key) => true,
             (LearnedFrom::Local, _) => true,
             (LearnedFrom::Peer(_), NextHopRule::Own) => true,
             (LearnedFrom::Peer(_), NextHopRule::Unchanged) => false,
             (LearnedFrom::Peer(_), NextHopRule::Auto) => key.kind == PeerKind::External,
         };
         if own { key.own } else { Some(attrs.next_hop()) }
+    }
+
+    /// RFC 4684 section 3.2 i: what a router of this AS says of its membership, a client hears as from this speaker.
+    fn is_own_word(&self, attrs: &AttrSet, key: &GroupKey) -> bool {
+        key.family == Family::RT_CONSTRAINT && key.kind == PeerKind::Client && attrs.as_path().is_empty()
     }
 
     fn for_external(
@@ -210,12 +216,23 @@ impl Export<'_> {
         edit.build()
     }
 
-    fn for_internal(&self, attrs: &AttrSet, next_hop: NextHop, passage: Passage, local: &Local) -> AttrSet {
+    fn for_internal(
+        &self,
+        attrs: &AttrSet,
+        next_hop: NextHop,
+        passage: Passage,
+        local: &Local,
+        key: &GroupKey,
+    ) -> AttrSet {
         let mut edit = attrs.edit();
         edit.next_hop(next_hop).local_pref(Some(attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT)));
         match passage {
             Passage::Reflected => reflection::mark(&mut edit, attrs, self.sender, local.cluster_id),
             Passage::Plain | Passage::No => {}
+        }
+        // RFC 4684 section 3.2 i: else the client that said it would take it for a loop.
+        if self.is_own_word(attrs, key) && passage == Passage::Reflected {
+            edit.originator_id(Some(local.router_id));
         }
         edit.build()
     }

@@ -24,7 +24,17 @@ pub struct Interest {
 impl Interest {
     /// Whether routes of `family` are only sent to those who asked.
     pub fn concerns(family: Family) -> bool {
-        matches!(family, Family::VPNV4 | Family::VPNV6 | Family::EVPN)
+        const VPN: [Family; 8] = [
+            Family::VPNV4,
+            Family::VPNV6,
+            Family::EVPN,
+            Family::VPLS,
+            Family::MVPNV4,
+            Family::MVPNV6,
+            Family::FLOWSPEC_VPNV4,
+            Family::FLOWSPEC_VPNV6,
+        ];
+        VPN.contains(&family)
     }
 
     /// Adds what a route target membership asks for. One that RFC 4684 does not define asks for nothing.

@@ -71,6 +71,8 @@ impl Table {
     /// Tells the family's groups of a prefix that was decided again.
     pub(super) fn tell_groups(&mut self, at: usize, prefix: PrefixId, best_is_same: bool) {
         let family = self.ribs[at].family;
+        // What is told of a membership is not always the best path.
+        let best_is_same = best_is_same && family != Family::RT_CONSTRAINT;
         let mut after = GroupId(0);
         // Groups count from 1. One at a time, so that a prefix costs no list.
         while let Some((id, group)) = self.groups.range(GroupId(after.0 + 1)..).next() {
@@ -83,12 +85,16 @@ impl Table {
 
     fn tell_group(&mut self, id: GroupId, at: usize, prefix: PrefixId) {
         let Some(group) = self.groups.get(&id) else { return };
-        let paths_max = group.key.paths_max;
+        let (paths_max, kind) = (group.key.paths_max, group.key.kind);
         if paths_max > 1 {
             return self.tell_paths(id, at, prefix, paths_max.min(ADD_PATHS_MAX));
         }
-        let best = self.ribs[at].best(prefix);
-        let told = best.and_then(|b| self.export(id, at, prefix, b.peer, b.attrs).map(|a| (a, b.peer)));
+        let best = self.ribs[at].best(prefix).map(|best| (best.peer, best.attrs));
+        let best = best.map(|best| self.client_of_membership(kind, at, prefix, best).unwrap_or(best));
+        let told = best.and_then(|(peer, attrs)| {
+            let source = self.audience(kind, at, peer, attrs);
+            self.export(id, at, prefix, peer, attrs).map(|told| (told, source))
+        });
         self.tell(id, at, LogKey { prefix, path_id: PathId(0) }, told);
     }
 
@@ -96,12 +102,14 @@ impl Table {
     fn tell_paths(&mut self, id: GroupId, at: usize, prefix: PrefixId, max: usize) {
         let ranked = self.ranked(at, prefix, max);
         let mut gone: Vec<PathId> = Vec::new();
+        let kind = self.groups.get(&id).map(|group| group.key.kind);
         if let Some(group) = self.groups.get(&id) {
             gone.extend(group.log.entries(prefix).iter().map(|e| e.path_id()));
         }
         for path in &ranked {
             gone.retain(|p| *p != path.local_id);
-            let told = self.export(id, at, prefix, path.peer, path.attrs).map(|a| (a, path.peer));
+            let source = kind.map_or(path.peer, |kind| self.audience(kind, at, path.peer, path.attrs));
+            let told = self.export(id, at, prefix, path.peer, path.attrs).map(|a| (a, source));
             self.tell(id, at, LogKey { prefix, path_id: path.local_id }, told);
         }
         for path_id in gone {

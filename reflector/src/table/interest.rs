@@ -4,6 +4,12 @@
 //! asks for, or has had time to: whatever it heard before, also an End-of-RIB, would be of routes that nobody chose. From
 //! then on what it asks for is part of its groups' keys; whenever that changes, a commit says so
 //! ([`Notice::InterestChanged`]) and [`Table::follow_interest`] moves the peer.
+//!
+//! Memberships that come from this AS are reflected otherwise than routes (section 3.2). Several routers ask for the same
+//! target, and each must hear that somebody else asks for it, or it keeps its VPN routes to itself. So a client hears of a
+//! membership also if the path is its own, as this speaker's word; and another reflector hears the path of a client
+//! where there is one, though a better one came from a third. What a reflector below this one said comes back to it with its
+//! cluster in CLUSTER_LIST, and it drops that: RFC 4684 leaves it so.
 
 use bgp_proto::Family;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +19,8 @@ use super::{Notice, Table};
 use crate::feed::Feed;
 use crate::group::{GroupKey, Interest};
 use crate::ids::{GroupId, PeerId};
+use crate::reflection::PeerKind;
+use crate::rib::{AttrId, PrefixId};
 use crate::time::{Duration, Instant};
 
 /// How long a peer's End-of-RIB is waited for (RFC 4684 section 6).
@@ -120,6 +128,37 @@ impl Table {
         let feeds: Vec<Feed> = moved.collect();
         self.note_groups(id, &feeds);
         feeds
+    }
+
+    /// RFC 4684 section 3.2 ii: if the best path to a membership came from a peer that is no client, such a peer is told the
+    /// best that came from a client, if there is one.
+    pub(super) fn client_of_membership(
+        &self,
+        to: PeerKind,
+        at: usize,
+        prefix: PrefixId,
+        best: (PeerId, AttrId),
+    ) -> Option<(PeerId, AttrId)> {
+        let kind_of = |id: PeerId| self.peers.get(&id).map(|peer| peer.config.kind);
+        let stands_back = to == PeerKind::NonClient && kind_of(best.0) == Some(PeerKind::NonClient);
+        if !stands_back || !self.is_membership_of_ours(at, best.1) {
+            return None;
+        }
+        let ranked = self.ranked(at, prefix, self.ribs[at].candidates(prefix).len());
+        let client = ranked.iter().find(|path| kind_of(path.peer) == Some(PeerKind::Client))?;
+        Some((client.peer, client.attrs))
+    }
+
+    /// Who is not told of a path: the peer that said it. RFC 4684 section 3.2 i: a client is told of a membership whoever
+    /// said it, so then it is nobody.
+    pub(super) fn audience(&self, to: PeerKind, at: usize, source: PeerId, attrs: AttrId) -> PeerId {
+        let is_reflected = to == PeerKind::Client && self.is_membership_of_ours(at, attrs);
+        if is_reflected { PeerId::LOCAL } else { source }
+    }
+
+    /// Whether a path is a membership that a router of this AS said.
+    fn is_membership_of_ours(&self, at: usize, attrs: AttrId) -> bool {
+        self.ribs[at].family == Family::RT_CONSTRAINT && self.attrs.get(attrs).as_path().is_empty()
     }
 
     /// What the peer asks for. RFC 4684 section 5: what counts is what it said itself, whichever path is the best.

@@ -94,6 +94,11 @@ impl OwnAddrs {
         match family {
             Family::IPV4_UNICAST => self.v4.map(|a| NextHop::from(IpAddr::V4(a))),
             Family::IPV6_UNICAST => self.v6.map(|a| NextHop::from(IpAddr::V6(a))),
+            // RFC 4684 section 4: of either version.
+            Family::RT_CONSTRAINT => {
+                let (v4, v6) = (self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6));
+                v4.or(v6).map(NextHop::from)
+            }
             _ => None,
         }
     }

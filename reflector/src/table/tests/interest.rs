@@ -61,7 +61,11 @@ impl Clients {
     }
 
     fn up(&mut self, peer: u32, families: FamilySet) {
-        self.table.set_peer(PeerId(peer), peer_config(PeerKind::Client));
+        self.up_as(PeerKind::Client, peer, families);
+    }
+
+    fn up_as(&mut self, kind: PeerKind, peer: u32, families: FamilySet) {
+        self.table.set_peer(PeerId(peer), peer_config(kind));
         let mut negotiated = negotiated(peer, 65001);
         negotiated.families = families;
         negotiated.transmit.families = families;
@@ -69,6 +73,13 @@ impl Clients {
         let attachment = Attachment { peer_addr: IpAddr::V4(addr(peer)), own };
         let feeds = self.table.peer_up(PeerId(peer), &negotiated, &attachment, self.now);
         self.attach(peer, feeds);
+    }
+
+    /// What the table tells a peer of a membership.
+    fn membership_told(&self, peer: u32, nlri: &Nlri) -> Option<AttrSet> {
+        let id = self.table.find(RTC, nlri)?;
+        let told = self.table.told(PeerId(peer), RTC, id).next();
+        told.map(|(_, attrs, _)| attrs.clone())
     }
 
     fn attach(&mut self, peer: u32, feeds: Vec<Feed>) {
@@ -90,9 +101,14 @@ impl Clients {
 
     fn announce(&mut self, peer: u32, family: Family, nlri: Nlri, targets: &[ExtCommunity]) {
         let mut attrs = attrs(peer, &[]);
-        if family == VPN {
-            let hop = [&[0; 8][..], &addr(peer).octets()].concat();
-            attrs.next_hop(NextHop::from_octets(&hop).expect("a next hop"));
+        if family != RTC {
+            let (v4, v6) = (addr(peer).octets(), [0xFD; 16]);
+            let hops = [[&[0; 8][..], &v4].concat(), v4.to_vec(), [&[0; 8][..], &v6].concat(), v6.to_vec()];
+            let ctx = WireContext { families: FamilySet::from(family), ..negotiated(peer, 65001).transmit };
+            let hops = hops.iter().filter_map(|octets| NextHop::from_octets(octets));
+            attrs.next_hop(
+                hops.chain([NextHop::NONE]).find(|hop| hop.fits(family, &ctx)).expect("a next hop"),
+            );
         }
         let attrs = attrs.local_pref(Some(100)).ext_communities(targets).build();
         self.change(peer, family, nlri, Some(attrs));
@@ -208,4 +224,69 @@ fn a_session_that_ends_takes_its_questions_along() {
     clients.up(2, [VPN, RTC].into_iter().collect());
     clients.end(2);
     assert_eq!(clients.heard(2), Some((vec![], 1)));
+}
+
+/// RFC 4684 section 3.2 i: the only path is the client's own, and it must learn that the reflector wants such routes.
+#[test]
+fn a_membership_is_reflected_to_the_client_that_said_it_as_the_reflectors_own_word() {
+    let mut clients = Clients::new();
+    clients.up(3, [VPN, RTC].into_iter().collect());
+    clients.announce(2, RTC, membership(1), &[]);
+    for client in [2, 3] {
+        let told = clients.membership_told(client, &membership(1)).expect("the membership");
+        assert_eq!(told.originator_id(), Some(config(Resolution::Assumed).local.router_id));
+        assert_eq!(told.next_hop().addr(), Some(IpAddr::V4(OWN)));
+    }
+    clients.change(2, RTC, membership(1), None);
+    assert_eq!(clients.membership_told(2, &membership(1)), None);
+    // An ordinary route is still not sent back.
+    let id = clients.table.find(VPN, &vpn(1)).expect("the route");
+    assert_eq!(clients.table.told(PeerId(1), VPN, id).count(), 0);
+}
+
+/// RFC 4684 section 3.2 ii.
+#[test]
+fn another_reflector_hears_a_clients_membership_though_a_better_path_came_from_a_third() {
+    let mut clients = Clients::new();
+    let both: FamilySet = [VPN, RTC].into_iter().collect();
+    clients.up_as(PeerKind::NonClient, 3, both);
+    clients.up_as(PeerKind::NonClient, 4, both);
+    clients.announce(4, RTC, membership(1), &[]);
+    assert_eq!(clients.membership_told(3, &membership(1)), None);
+    let weak = attrs(2, &[]).local_pref(Some(1)).build();
+    clients.change(2, RTC, membership(1), Some(weak));
+    let told = clients.membership_told(3, &membership(1)).expect("the client's path");
+    assert_eq!((told.originator_id(), told.local_pref()), (Some(RouterId(2)), Some(1)));
+    clients.change(2, RTC, membership(1), None);
+    assert_eq!(clients.membership_told(3, &membership(1)), None);
+    // One that another AS is the source of goes by the ordinary rules (RFC 4684 section 3.1).
+    let far = attrs(4, &[7]).local_pref(Some(100)).build();
+    clients.change(4, RTC, membership(2), Some(far));
+    let weak = attrs(2, &[7, 8]).local_pref(Some(100)).build();
+    clients.change(2, RTC, membership(2), Some(weak));
+    assert_eq!(clients.membership_told(3, &membership(2)), None);
+}
+
+/// RFC 4684 section 4 asks for VPN routes of whatever kind: here flow specifications, MVPN and VPLS.
+#[test]
+fn every_family_that_has_route_targets_is_told_to_those_who_asked() {
+    let families = [Family::VPNV6, Family::EVPN, Family::VPLS, Family::MVPNV4, Family::MVPNV6];
+    let flows = [Family::FLOWSPEC_VPNV4, Family::FLOWSPEC_VPNV6];
+    for family in families.into_iter().chain(flows) {
+        let mut clients = Clients::new();
+        clients.up(3, [family, RTC].into_iter().collect());
+        clients.up(4, FamilySet::from(family));
+        clients.announce(3, RTC, membership(1), &[]);
+        clients.end(3);
+        for n in [1, 2] {
+            clients.announce(4, family, Nlri::Opaque(vec![1, n].into()), &[target(n)]);
+        }
+        let told: Vec<usize> = [1, 2]
+            .map(|n| {
+                let id = clients.table.find(family, &Nlri::Opaque(vec![1, n].into())).expect("the route");
+                clients.table.told(PeerId(3), family, id).count()
+            })
+            .to_vec();
+        assert_eq!(told, [1, 0], "{family}");
+    }
 }
