@@ -6,6 +6,7 @@
 
 use bgp_proto::{AttrSet, Family, FamilySet, Nlri, Prefix};
 use reflector::events::{FibRoute, Hop};
+use reflector::reflection::PeerKind;
 use reflector::session::State;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -70,6 +71,10 @@ fn sessions(world: &World, node: &Node, process: &Process) -> Option<String> {
         }
         let other = &world.nodes[usize::from(peer.node.0)];
         let Some(sender) = &other.process else { continue };
+        let wrong = misled(sender, node.id);
+        if let Some(nlri) = wrong {
+            return Some(format!("{} passes {nlri} from one internal peer on to {}", peer.node.0, node.id.0));
+        }
         let told = told(sender, node.id);
         let heard = peer.heard.iter().map(|((family, _, nlri), attrs)| ((*family, nlri), attrs));
         let heard: BTreeMap<(Family, &Nlri), &AttrSet> = heard.collect();
@@ -83,6 +88,21 @@ fn sessions(world: &World, node: &Node, process: &Process) -> Option<String> {
         }
     }
     None
+}
+
+/// Something that a peer is told although RFC 4271 section 9.2.1 forbids it: of one peer that is no client, to another.
+fn misled(process: &Process, to: NodeId) -> Option<&Nlri> {
+    let is_plain = |id| process.peers.get(&id).is_some_and(|peer| peer.config.kind == PeerKind::NonClient);
+    if !is_plain(peer_id(to)) {
+        return None;
+    }
+    let table = &process.table;
+    let mut nlri = FamilySet::UNICAST.iter().flat_map(|family| {
+        table.prefixes(family, None).filter(move |(id, _)| {
+            table.told(peer_id(to), family, *id).any(|(_, _, source)| is_plain(source))
+        })
+    });
+    nlri.next().map(|(_, nlri)| nlri)
 }
 
 /// What a table says that it tells a peer.

@@ -177,7 +177,16 @@ pub fn draw(topology: &Topology, random: &mut Random) -> Vec<(Instant, Fault)> {
     let count = random.below(4 + topology.nodes.len() / 5);
     for _ in 0..count {
         let at = Instant::EPOCH + random.span(FAULTS_FROM, FAULTS_TO);
-        faults.extend(draw_one(topology, random).map(|fault| (at, fault)));
+        let Some(fault) = draw_one(topology, random) else { continue };
+        if let Fault::Crash(node, span) | Fault::PowerLoss(node, span) = &fault
+            && random.chance(40)
+        {
+            // What it does not say again when it is back must go.
+            let own: Vec<Prefix> = topology.node(*node).originates.keys().copied().collect();
+            let meanwhile = at + *span / 2;
+            faults.extend(random.pick(&own).map(|prefix| (meanwhile, Fault::Retract(*node, *prefix))));
+        }
+        faults.push((at, fault));
     }
     faults.sort_by_key(|(at, _)| *at);
     faults

@@ -159,6 +159,14 @@ mod tests {
         }
     }
 
+    /// Reflectors that are each other's clients, a small window, a refresh: a withdrawn route came back and stayed.
+    #[test]
+    fn a_refresh_brings_no_withdrawn_route_back() {
+        if let Err(failure) = run(51, 60) {
+            panic!("{}\n{}", failure.what, failure.trace);
+        }
+    }
+
     /// Three reflectors, and a prefix that comes in by two nodes: that is how RFC 4456 works, not a restart that loses.
     #[test]
     fn a_better_path_at_another_reflector_is_no_loss() {

@@ -176,13 +176,16 @@ impl Topology {
     }
 
     /// A mesh of all without reflectors; else a mesh of reflectors, and clients of some of them. Reflectors of one cluster
-    /// hear nothing of clients from one another, so then clients need them all (RFC 4456 section 7).
+    /// hear nothing of clients from one another, so then clients need them all (RFC 4456 section 7). Now and then reflectors
+    /// take each other for clients: then routes go around until CLUSTER_LIST ends it.
     fn connect_cluster(&mut self, reflectors: usize, one_cluster: bool, random: &mut Random) {
         let (all, workers) = (self.of(Part::Reflector), self.of(Part::Worker));
         let mesh = if reflectors == 0 { workers.clone() } else { all.clone() };
+        let is_loop = reflectors > 0 && random.chance(30);
+        let kinds = [if is_loop { PeerKind::Client } else { PeerKind::NonClient }; 2];
         for (at, one) in mesh.iter().enumerate() {
             for other in &mesh[at + 1..] {
-                self.peer(*one, *other, [PeerKind::NonClient; 2], random);
+                self.peer(*one, *other, kinds, random);
             }
         }
         if reflectors == 0 {
