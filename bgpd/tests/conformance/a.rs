@@ -1,5 +1,6 @@
 //! Section A: header and framing (RFC 4271 sections 4.1 and 6.1, RFC 8654).
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -8,7 +9,7 @@ use crate::bench::Bench;
 use crate::open::EXTENDED_MESSAGE;
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many};
-use crate::speaker::{C1, Conn, E1, STRANGER, spare};
+use crate::speaker::{C1, Conn, E1, Heard, N1, STRANGER, Who, spare};
 use crate::wire::{self, KEEPALIVE, NOTIFICATION, OPEN, OPTIONAL_TRANSITIVE, UPDATE, V4, header, keepalive};
 
 crate::rows! { a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12 }
@@ -152,23 +153,28 @@ fn a9(bench: &mut Bench) -> Result<()> {
 }
 
 /// An UPDATE of exactly this many octets that announces a prefix with an unknown attribute.
-fn filled(total: usize, prefix: &str) -> Vec<u8> {
-    let bare = Route::of(E1).set(OPTIONAL_TRANSITIVE | wire::EXTENDED, 200, &[]).announce(&[prefix]).len();
-    Route::of(E1).set(OPTIONAL_TRANSITIVE | wire::EXTENDED, 200, &vec![7; total - bare]).announce(&[prefix])
+fn filled(who: Who, total: usize, prefix: &str) -> Vec<u8> {
+    let with = |len| {
+        Route::of(who).set(OPTIONAL_TRANSITIVE | wire::EXTENDED, 200, &vec![7; len]).announce(&[prefix])
+    };
+    with(total - with(0).len())
 }
 
 fn a10(bench: &mut Bench) -> Result<()> {
-    let mut plan = spares(2).with_all(&[E1, C1], &Knob::ExtendedMessages(true));
-    plan = plan.with_all(&[spare(0), spare(1)], &Knob::ExtendedMessages(true));
-    bench.start(plan)?;
-    let extended = |who: crate::speaker::Who| who.open().with(EXTENDED_MESSAGE, &[]);
+    let whos = [spare(0), spare(1), E1, C1, N1];
+    bench.start(Plan::of(&whos).with_all(&whos, &Knob::ExtendedMessages(true)))?;
+    let extended = |who: Who| who.open().with(EXTENDED_MESSAGE, &[]);
     let mut observer = bench.establish_with(C1, &extended(C1))?;
     let mut conn = bench.establish_with(E1, &extended(E1))?;
     // A little below the limit, so that it can be passed on with LOCAL_PREF added.
-    conn.send(&filled(65_500, "203.0.113.0/24"))?;
+    conn.send(&filled(E1, 65_500, "203.0.113.0/24"))?;
     let told = observer.learn("203.0.113.0/24")?;
     ensure!(told.value(200).is_some_and(|value| value.len() > 65_000), "the attribute was cut");
-    conn.send(&filled(65_535, "203.0.114.0/24"))?;
+    // At the limit: to another AS it loses LOCAL_PREF, and is an octet shorter with the daemon's AS number.
+    let mut inside = bench.establish_with(N1, &extended(N1))?;
+    inside.send(&filled(N1, 65_535, "203.0.114.0/24"))?;
+    let told = conn.learn("203.0.114.0/24")?;
+    ensure!(told.value(200).is_some_and(|value| value.len() > 65_000), "the attribute was cut");
     bench.settle(&mut conn, &mut observer)?;
     for (n, kind) in [(0, KEEPALIVE), (1, OPEN)] {
         let mut conn = bench.establish_with(spare(n), &extended(spare(n)))?;
@@ -181,19 +187,35 @@ fn a10(bench: &mut Bench) -> Result<()> {
 fn a11(bench: &mut Bench) -> Result<()> {
     let plan = Plan::of(&[E1, C1]).with_all(&[E1, C1], &Knob::ExtendedMessages(false));
     bench.start(plan)?;
-    let extended = |who: crate::speaker::Who| who.open().with(EXTENDED_MESSAGE, &[]);
+    let extended = |who: Who| who.open().with(EXTENDED_MESSAGE, &[]);
     let mut observer = bench.establish_with(C1, &extended(C1))?;
     let mut conn = bench.establish_with(E1, &extended(E1))?;
     conn.send(&Route::of(E1).announce(&many(V4, 1, 900)))?;
     conn.send(&Route::of(E1).announce(&many(V4, 2, 900)))?;
     bench.settle(&mut conn, &mut observer)?;
-    let longest = observer.heard.iter().filter_map(|(_, heard)| match heard {
-        crate::speaker::Heard::Update(update) => Some(update.octets),
+    ensure!(longest(&observer) <= 4096, "an UPDATE beyond 4,096 octets");
+    conn.send(&filled(E1, 4097, "203.0.113.0/24"))?;
+    conn.reset_with(1, 2, &4097_u16.to_be_bytes())?;
+    // Configured here and not there: a route that needs a long message is not told there.
+    bench.start(Plan::of(&[E1, C1]).with_all(&[E1, C1], &Knob::ExtendedMessages(true)))?;
+    let mut observer = bench.establish(C1)?;
+    let mut conn = bench.establish_with(E1, &extended(E1))?;
+    conn.send(&filled(E1, 6000, "203.0.113.0/24"))?;
+    conn.send(&Route::of(E1).announce(&many(V4, 1, 900)))?;
+    conn.send(&Route::of(E1).announce(&many(V4, 2, 900)))?;
+    bench.settle(&mut conn, &mut observer)?;
+    ensure!(longest(&observer) <= 4096, "an UPDATE beyond 4,096 octets to one that does not take it");
+    ensure!(observer.told("203.0.113.0/24").is_none(), "a route that does not fit was told");
+    observer.is_up()
+}
+
+/// Octets of the longest UPDATE that was heard.
+fn longest(conn: &Conn) -> usize {
+    let octets = conn.heard.iter().filter_map(|(_, heard)| match heard {
+        Heard::Update(update) => Some(update.octets),
         _ => None,
     });
-    ensure!(longest.max().unwrap_or(0) <= 4096, "an UPDATE beyond 4,096 octets");
-    conn.send(&filled(4097, "203.0.113.0/24"))?;
-    conn.reset_with(1, 2, &4097_u16.to_be_bytes())
+    octets.max().unwrap_or(0)
 }
 
 fn a12(bench: &mut Bench) -> Result<()> {
@@ -208,7 +230,12 @@ fn a12(bench: &mut Bench) -> Result<()> {
     ensure!(began.elapsed() < Duration::from_secs(2), "C1 took {:?}", began.elapsed());
     let grown = bench.dut()?.rss_kb()?.saturating_sub(before);
     ensure!(grown < 20_000, "grew by {grown} kB");
-    // E1's own silent connections do not keep it out.
+    let open = fs::read_dir(format!("/proc/{}/fd", bench.daemon()?.pid()))?.count();
+    ensure!(open < 64 + silent.len(), "{open} open files for {} connections", silent.len());
+    // Its own silent connections do not keep E1 out for ever.
     drop(silent);
-    bench.establish(E1).map(drop)
+    let began = Instant::now();
+    bench.establish(E1)?;
+    ensure!(began.elapsed() < Duration::from_secs(2), "E1 took {:?}", began.elapsed());
+    Ok(())
 }

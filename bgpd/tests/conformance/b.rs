@@ -9,7 +9,7 @@ use crate::open::{ADD_PATH, FOUR_OCTET_AS, GRACEFUL_RESTART, Layout, MULTIPROTOC
 use crate::open::{LONG_LIVED, Open};
 use crate::plan::{Knob, Plan};
 use crate::routes::Route;
-use crate::speaker::{C1, Conn, DUT_ID, E1, Heard, N1, STRANGER, Who, spare};
+use crate::speaker::{C1, Change, Conn, DUT_ID, E1, Heard, N1, STRANGER, Who, spare};
 use crate::wire::{V4, V6};
 
 crate::rows! { b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b11 b12 b13 b14 b15 b16 b17 b18 b19 b20 b21 b22 b23 b24 b25 }
@@ -114,8 +114,12 @@ fn keepalives(conn: &Conn) -> usize {
 fn b10(bench: &mut Bench) -> Result<()> {
     bench.start(spares(0).with(E1, Knob::HoldSecs(3)))?;
     let mut conn = bench.establish_with(E1, &E1.open().hold(0))?;
+    let mut other = bench.establish(N1)?;
+    // What is sent to it sets a send hold timer, which has nothing to be the double of.
+    bench.settle(&mut other, &mut conn)?;
     conn.pump(Duration::from_secs(10), |conn| conn.end.is_some() || keepalives(conn) > 1)?;
     conn.is_up()?;
+    bench.settle(&mut other, &mut conn)?;
     same("KEEPALIVEs", keepalives(&conn), 1)
 }
 
@@ -132,6 +136,8 @@ fn b11(bench: &mut Bench) -> Result<()> {
         conn.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Keepalive)).map(|(at, _)| *at).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().context("KEEPALIVEs")?;
     ensure!(longest < Duration::from_millis(1500), "a gap of {longest:?} with a hold time of 3 s");
+    let shortest = times.windows(2).map(|pair| pair[1] - pair[0]).skip(1).min().context("KEEPALIVEs")?;
+    ensure!(shortest > Duration::from_millis(600), "a gap of {shortest:?} with a hold time of 3 s");
     silent.until_within("the hold time's end", Duration::from_secs(12), |conn| conn.end.is_some())?;
     let took = began.elapsed();
     ensure!(took > Duration::from_secs(8) && took < Duration::from_secs(11), "9 s of silence took {took:?}");
@@ -140,7 +146,8 @@ fn b11(bench: &mut Bench) -> Result<()> {
 
 fn b12(bench: &mut Bench) -> Result<()> {
     bench.start(spares(1).with(spare(0), Knob::MinHoldSecs(10)))?;
-    say(bench, spare(0), &spare(0).open().hold(3))?.reset(2, 6)
+    say(bench, spare(0), &spare(0).open().hold(3))?.reset(2, 6)?;
+    bench.establish_with(spare(0), &spare(0).open().hold(10))?.is_up()
 }
 
 fn b13(bench: &mut Bench) -> Result<()> {
@@ -236,6 +243,15 @@ fn b19(bench: &mut Bench) -> Result<()> {
     }
     ensure!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "not the same each time: {outcomes:?}");
     ensure!(outcomes[0].is_none(), "a repeated capability ended the session: {:?}", outcomes[0]);
+    // A family said three times is one: its routes and its End-of-RIB come once.
+    let mut source = bench.establish(E1)?;
+    source.send(&Route::of(E1).announce(&["203.0.113.0/24"]))?;
+    let thrice = C1.open().with(MULTIPROTOCOL, &[0, 1, 0, 1]).with(MULTIPROTOCOL, &[0, 1, 0, 1]);
+    let mut observer = bench.establish_with(C1, &Open { layout: Layout::Apart, ..thrice })?;
+    bench.settle(&mut source, &mut observer)?;
+    same("announcements and withdrawals", observer.count("203.0.113.0/24"), (1, 0))?;
+    let ends = observer.changes.iter().filter(|change| **change == Change::EndOfRib(V4)).count();
+    ensure!(ends <= 1, "{ends} End-of-RIBs of one family");
     Ok(())
 }
 
@@ -315,15 +331,20 @@ fn b24(bench: &mut Bench) -> Result<()> {
     bench.start(spares(0).with(E1, Knob::Active).with(E1, Knob::ConnectRetrySecs(1)))?;
     let listener = listen(E1)?;
     let began = Instant::now();
-    let mut tries = 0;
+    let (mut tries, mut said) = (0, Vec::new());
     for subcode in [7, 4, 7] {
         let mut conn = bench.accept(&listener, E1)?;
-        conn.wait_open()?;
+        said.push(conn.wait_open()?);
         conn.send(&crate::wire::notification(2, subcode, &[]))?;
         conn.ends()?;
         tries += 1;
     }
     ensure!(began.elapsed() > Duration::from_millis(700), "{tries} attempts within {:?}", began.elapsed());
+    // It asks for the same each time: to do without capabilities was not configured.
+    ensure!(
+        said.windows(2).all(|pair| pair[0].capabilities == pair[1].capabilities),
+        "another OPEN: {said:?}"
+    );
     Ok(())
 }
 

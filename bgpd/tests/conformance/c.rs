@@ -232,7 +232,7 @@ fn c12(bench: &mut Bench) -> Result<()> {
 
 /// Whether rows are to take the minutes that their text asks for.
 fn is_long() -> bool {
-    std::env::var_os("CONFORMANCE_LONG").is_some()
+    std::env::var_os(crate::table::LONG).is_some()
 }
 
 /// The daemon connects and is reset as many times; the moments of its attempts.

@@ -6,7 +6,7 @@ use crate::bench::{Bench, same};
 use crate::open::{EXTENDED_MESSAGE, FOUR_OCTET_AS};
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many, mp_reach, withdraw, withdraw_octets};
-use crate::speaker::{C1, C2, Conn, DUT_ASN, E1, E2, N1, spare};
+use crate::speaker::{C1, C2, Conn, DUT_ASN, E1, E2, N1, Who, client, spare};
 use crate::wire::*;
 
 crate::rows! { e1 e23 e24 e27 e28 e29 e30 e31 e32 e33 e35 e36 e37 e39 e40 }
@@ -22,14 +22,17 @@ fn spares(count: u16) -> Plan {
 
 /// Says each of these in a session of its own that has announced P soundly, and expects one of the answers.
 fn each_ends(bench: &mut Bench, broken: &[Vec<u8>], answers: &[(u8, u8)]) -> Result<()> {
-    bench.start(spares(broken.len() as u16))?;
+    let outside: Vec<Who> = (0..).zip(broken).map(|(n, _)| spare(n)).collect();
+    let inside: Vec<Who> = (0..).zip(broken).map(|(n, _)| client(n)).collect();
+    bench.start(Plan::of(&[&outside[..], &inside, &[E1, E2, C1]].concat()))?;
     let mut observer = bench.establish(C1)?;
-    for (n, octets) in (0..).zip(broken) {
-        let mut conn = bench.establish(spare(n))?;
-        conn.send(&Route::of(spare(n)).announce(&[P]))?;
+    // From outside of the AS and from inside.
+    for (who, octets) in [outside, inside].concat().into_iter().zip(broken.iter().cycle()) {
+        let mut conn = bench.establish(who)?;
+        conn.send(&Route::of(who).announce(&[P]))?;
         observer.learn(P)?;
         conn.send(octets)?;
-        conn.reset_by(answers).with_context(|| format!("number {n}: {octets:02x?}"))?;
+        conn.reset_by(answers).with_context(|| format!("from {}: {octets:02x?}", who.name()))?;
         observer.unlearn(P)?;
     }
     observer.is_up()
@@ -266,6 +269,12 @@ fn e37(bench: &mut Bench) -> Result<()> {
     let real = aggregated.set(OPTIONAL_TRANSITIVE, AGGREGATOR, &[0, 7, 9, 9, 9, 9]);
     let told = expect(&mut old, &real, &[E1.asn, 23456, 65_300])?;
     same("AGGREGATOR", told.value(AGGREGATOR), Some(&[0, 0, 0, 7, 9, 9, 9, 9][..]))?;
+    // RFC 7607 section 2 and RFC 6793 section 6: AS 0 in either makes it malformed, and it is discarded.
+    let zero = route(&[e1, 23456]).set(OPTIONAL_TRANSITIVE, AS4_PATH, &segment(2, &[0]));
+    expect(&mut old, &zero, &[E1.asn, 23456])?;
+    let zero = trans.set(OPTIONAL_TRANSITIVE, AS4_AGGREGATOR, &[0, 0, 0, 0, 9, 9, 9, 9]);
+    let told = expect(&mut old, &zero, &[E1.asn, BIG, 65_300])?;
+    same("AGGREGATOR", told.value(AGGREGATOR), Some(&[0, 0, 0x5B, 0xA0, 9, 9, 9, 9][..]))?;
     // Section 4.1: from a new speaker AS4_PATH is discarded.
     let mut new = bench.establish(E2)?;
     new.send(&Route::of(E2).set(OPTIONAL_TRANSITIVE, AS4_PATH, &four).announce(&[P6]))?;

@@ -33,9 +33,7 @@ fn g1(bench: &mut Bench) -> Result<()> {
         c1.send(&Route::of(C1).path(&[65_300]).announce(&[prefix]))?;
         c2.learn(prefix)?;
         n1.learn(prefix)?;
-        if prefix == P {
-            e1.learn(prefix)?;
-        }
+        e1.learn(prefix)?;
     }
     bench.settle(&mut c2, &mut c1)?;
     not_back(&c1, P)?;
@@ -44,23 +42,26 @@ fn g1(bench: &mut Bench) -> Result<()> {
 
 fn g2(bench: &mut Bench) -> Result<()> {
     let Six { mut e1, mut c1, mut c2, mut n1, mut n2, .. } = bench.six(Plan::six())?;
-    n1.send(&Route::of(N1).path(&[65_300]).announce(&[P]))?;
-    for observer in [&mut c1, &mut c2, &mut e1] {
-        observer.learn(P)?;
+    for prefix in [P, P6] {
+        n1.send(&Route::of(N1).path(&[65_300]).announce(&[prefix]))?;
+        for observer in [&mut c1, &mut c2, &mut e1] {
+            observer.learn(prefix)?;
+        }
     }
     bench.settle(&mut c1, &mut n2)?;
-    same("told to another that is no client", n2.count(P), (0, 0))
+    same("told to another that is no client", (n2.count(P), n2.count(P6)), ((0, 0), (0, 0)))
 }
 
 fn g3(bench: &mut Bench) -> Result<()> {
     let Six { mut e1, c1, c2, n1, n2, .. } = bench.six(Plan::six())?;
-    e1.send(&Route::of(E1).announce(&[P]))?;
-    for mut observer in [c1, c2, n1, n2] {
-        let told = observer.learn(P)?;
-        ensure!(
-            told.value(ORIGINATOR_ID).is_none() && told.value(CLUSTER_LIST).is_none(),
-            "reflected though external"
-        );
+    let mut observers = [c1, c2, n1, n2];
+    for prefix in [P, P6] {
+        e1.send(&Route::of(E1).announce(&[prefix]))?;
+        for observer in &mut observers {
+            let told = observer.learn(prefix)?;
+            let marked = told.value(ORIGINATOR_ID).is_some() || told.value(CLUSTER_LIST).is_some();
+            ensure!(!marked, "reflected though external");
+        }
     }
     Ok(())
 }

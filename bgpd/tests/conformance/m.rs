@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use lab::shell;
 
 use crate::bench::{Bench, same};
@@ -19,24 +19,49 @@ crate::rows! { m4 m6 m7 m8 }
 const P: &str = "203.0.113.0/24";
 
 fn m4(bench: &mut Bench) -> Result<()> {
+    const ROUTES: usize = 2_000;
+    const POLLERS: u32 = 10;
+    // Each poller asks ten times a second, all together a hundred times.
+    const EVERY: Duration = Duration::from_millis(100);
+    const WATCHED: Duration = Duration::from_secs(6);
     bench.start(Plan::six().with(N1, Knob::HoldSecs(3)))?;
     let (mut e1, mut c1, mut n1) = (bench.establish(E1)?, bench.establish(C1)?, bench.establish(N1)?);
-    for chunk in many(V4, 1, 2_000).chunks(900) {
+    for chunk in many(V4, 1, ROUTES).chunks(900) {
         e1.send(&Route::of(E1).announce(chunk))?;
     }
     bench.settle(&mut e1, &mut c1)?;
-    let began = Instant::now();
-    let mut dumps = 0;
-    while began.elapsed() < Duration::from_secs(5) {
-        let dump = bench.dut()?.tell(&["routes", "best", "-o", "json"])?;
-        ensure!(dump.len() > 100_000, "a dump of {} octets", dump.len());
-        dumps += 1;
-        n1.send(&keepalive())?;
-        n1.pump(Duration::from_millis(1), |_| false)?;
-    }
-    ensure!(dumps >= 5, "{dumps} dumps");
-    n1.is_up()?;
-    c1.is_up()
+    let (dump, began) = (bench.dut()?.dumper()?, Instant::now());
+    let poll = |n: u32| -> Result<usize> {
+        let (mut dumps, mut due) = (0, began + EVERY * n / POLLERS);
+        while began.elapsed() < WATCHED {
+            std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            let octets = dump()?;
+            ensure!(octets > ROUTES * 50, "a dump of {octets} octets");
+            (dumps, due) = (dumps + 1, due + EVERY);
+        }
+        Ok(dumps)
+    };
+    let dumps = std::thread::scope(|scope| -> Result<usize> {
+        let pollers: Vec<_> = (0..POLLERS).map(|n| scope.spawn(move || poll(n))).collect();
+        while began.elapsed() < WATCHED {
+            n1.send(&keepalive())?;
+            n1.pump(Duration::from_millis(100), |_| false)?;
+            n1.is_up()?;
+        }
+        let each =
+            pollers.into_iter().map(|poller| poller.join().map_err(|_| anyhow!("a poller panicked"))?);
+        each.sum()
+    })?;
+    // A busy machine answers later than it is asked, but every poller was answered all the time.
+    ensure!(dumps > POLLERS as usize * 5, "{dumps} dumps in {WATCHED:?}");
+    let beats: Vec<Instant> = n1.heard.iter().map(|(at, _)| *at).filter(|at| *at > began).collect();
+    let silence = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(WATCHED);
+    ensure!(
+        silence < Duration::from_secs(2),
+        "a neighbour with a hold time of 3 s heard nothing for {silence:?}"
+    );
+    bench.settle(&mut e1, &mut c1)?;
+    n1.is_up()
 }
 
 fn m6(bench: &mut Bench) -> Result<()> {

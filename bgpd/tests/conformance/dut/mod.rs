@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use lab::daemon::Daemon;
 use lab::peers::{bird as lab_bird, frr as lab_frr, gobgp as lab_gobgp, openbgpd as lab_openbgpd};
 use lab::sandbox::{self, Need};
@@ -141,6 +141,13 @@ impl Dut {
             Make::Ours => ours::client(words),
             _ => bail!(no_word(&format!("the command {words:?}"))),
         }
+    }
+
+    /// How to ask for the whole table, from any thread; the answer is how many octets it is.
+    pub(crate) fn dumper(&self) -> Result<impl Fn() -> Result<usize> + Send + Clone + use<>> {
+        ensure!(self.make == Make::Ours, no_word(&"a dump of the table in this suite"));
+        let socket = ours::socket()?;
+        Ok(move || ours::dump(&socket))
     }
 
     /// Resident memory in kilobytes.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,7 +24,7 @@ pub(super) fn command(config: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn socket() -> Result<PathBuf> {
+pub(super) fn socket() -> Result<PathBuf> {
     Ok(sandbox::work()?.join("dut.sock"))
 }
 
@@ -30,6 +32,23 @@ fn socket() -> Result<PathBuf> {
 pub(super) fn client(words: &[&str]) -> Result<String> {
     let mut command = shell::command(&ours::binary()?.to_string_lossy());
     shell::read(command.args(words).arg("--socket").arg(socket()?))
+}
+
+/// The whole table by the control socket, as a program would ask for it; how many octets it is.
+pub(super) fn dump(socket: &Path) -> Result<usize> {
+    let mut stream = BufReader::new(UnixStream::connect(socket)?);
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    stream.get_mut().write_all(b"{\"ask\":\"routes\",\"view\":\"best\"}\n")?;
+    let mut octets = 0;
+    loop {
+        line.clear();
+        octets += stream.read_line(&mut line)?;
+        ensure!(line.starts_with("{\"answer\":\"routes\""), "answered {line:?}");
+        if line.ends_with("\"more\":false}\n") {
+            return Ok(octets);
+        }
+    }
 }
 
 pub(super) fn wait_ready(daemon: &Daemon) -> Result<()> {
