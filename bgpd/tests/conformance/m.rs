@@ -34,7 +34,10 @@ fn m4(bench: &mut Bench) -> Result<()> {
     let poll = |n: u32| -> Result<usize> {
         let (mut dumps, mut due) = (0, began + EVERY * n / POLLERS);
         while began.elapsed() < WATCHED {
-            std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            lab::wait::closely("a poller's turn", WATCHED, || {
+                ensure!(Instant::now() >= due, "not yet");
+                Ok(())
+            })?;
             let octets = dump()?;
             ensure!(octets > ROUTES * 50, "a dump of {octets} octets");
             (dumps, due) = (dumps + 1, due + EVERY);
