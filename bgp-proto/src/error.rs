@@ -151,6 +151,7 @@ impl Fault {
             AttrCode::LARGE_COMMUNITIES => "RFC 8092 section 6",
             AttrCode::AIGP => "RFC 7311 section 3",
             AttrCode::ONLY_TO_CUSTOMER => "RFC 9234 section 5",
+            AttrCode::LINK_STATE => "RFC 9552 section 8.2.2",
             AttrCode::PREFIX_SID => "RFC 8669 section 6",
             AttrCode::PMSI_TUNNEL => "RFC 6514 section 5",
             AttrCode::ATTR_SET => "RFC 6368 section 5",

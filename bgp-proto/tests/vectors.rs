@@ -75,3 +75,16 @@ fn every_vector_means_what_it_says() {
         .collect();
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), paths.len(), wrong.join("\n\n"));
 }
+
+#[test]
+fn every_fault_of_another_daemon_has_its_vector() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let text = fs::read_to_string(dir.join("README.md")).expect("the list is there");
+    let named = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        named.partition(|name| dir.join(name).with_extension("txt").is_file());
+    assert!(missing.is_empty() && there.len() > 50, "{missing:?}");
+}
