@@ -313,7 +313,7 @@ fn told(table: &Table, peer: PeerId) -> BTreeMap<(PathId, Prefix), AttrSet> {
     for (id, nlri) in table.prefixes(V4, None) {
         let Nlri::Prefix(prefix) = nlri else { continue };
         for (path_id, attrs, _) in table.told(peer, V4, id) {
-            all.insert((path_id, *prefix), attrs.clone());
+            all.insert((path_id, prefix), attrs.clone());
         }
     }
     all

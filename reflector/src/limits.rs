@@ -5,6 +5,10 @@ use crate::time::Duration;
 /// A segment of a group log is closed when its encoded messages reach this many octets.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Encoded octets that a group log keeps for peers to come. What every cursor has read of a larger table is encoded again
+/// when a peer needs it.
+pub const LOG_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
 /// A group log is folded whatever its cursors say once it holds this many segments.
 pub const SEGMENTS_MAX: usize = 4096;
 

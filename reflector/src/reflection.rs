@@ -10,7 +10,9 @@
 //! Loop protection on the way in (section 8): a path whose ORIGINATOR_ID is this speaker's BGP Identifier, or
 //! whose CLUSTER_LIST names its cluster, has been here before.
 
-use bgp_proto::{AttrSet, AttrSetBuilder, ClusterId, RouterId};
+use bgp_proto::{AttrSet, ClusterId, RouterId};
+
+pub use crate::rib::reflected::mark;
 
 /// What a peer is to this speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,15 +53,6 @@ pub fn passage(from: LearnedFrom, to: PeerKind) -> Passage {
         (LearnedFrom::Peer(PeerKind::NonClient), PeerKind::NonClient) => Passage::No,
         (LearnedFrom::Peer(PeerKind::Client | PeerKind::NonClient), _) => Passage::Reflected,
     }
-}
-
-/// Adds what reflection adds: ORIGINATOR_ID where there is none yet, the sender's BGP Identifier, and this
-/// cluster at the head of CLUSTER_LIST (RFC 4456 section 8).
-pub fn mark(edit: &mut AttrSetBuilder, attrs: &AttrSet, sender: RouterId, cluster: ClusterId) {
-    if attrs.originator_id().is_none() {
-        edit.originator_id(Some(sender));
-    }
-    edit.cluster_prepend(cluster);
 }
 
 /// Whether an internal path has been here before (RFC 4456 section 8).

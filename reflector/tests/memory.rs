@@ -119,5 +119,5 @@ fn a_route_costs_no_more_than_it_did() {
     assert!(usual <= USUAL_MAX, "{usual} octets a route with attributes");
 }
 
-const ALONE_MAX: usize = 150;
-const USUAL_MAX: usize = 252;
+const ALONE_MAX: usize = 80;
+const USUAL_MAX: usize = 134;

@@ -80,8 +80,8 @@ impl Context<'_> {
                 after = Some(id.index());
                 scanned += 1;
                 let Nlri::Prefix(prefix) = nlri else { continue };
-                if query.wants(prefix) {
-                    self.rows(query.view, peer, *family, id, *prefix, &mut rows);
+                if query.wants(&prefix) {
+                    self.rows(query.view, peer, *family, id, prefix, &mut rows);
                 }
             }
             (family_at, after) = (family_at + 1, None);
@@ -100,7 +100,7 @@ impl Context<'_> {
     ) {
         if let (View::Out, Some(peer)) = (view, peer) {
             let told = self.table.told(peer, family, id);
-            rows.extend(told.map(|(path_id, attrs, source)| self.told(prefix, path_id, attrs, source)));
+            rows.extend(told.map(|(path_id, attrs, source)| self.told(prefix, path_id, &attrs, source)));
             return;
         }
         let paths = self.table.paths(family, id);
@@ -205,7 +205,7 @@ impl Context<'_> {
             let told: Vec<PeerId> =
                 group.members.iter().copied().filter(|p| group.source != Some(*p)).collect();
             let peers = told.iter().take(NAMED_MAX).map(|p| (self.names)(*p).name).collect();
-            let reason = group.told.err().map(|withheld| withheld.as_str().to_owned());
+            let reason = group.told.as_ref().err().map(|withheld| withheld.as_str().to_owned());
             Export { peers, count: told.len() as u64, sent: reason.is_none(), reason }
         });
         exports.filter(|export| export.count > 0).collect()

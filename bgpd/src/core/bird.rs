@@ -191,7 +191,7 @@ impl Core {
                 let told = self.table.told(*peer, family, id).filter_map(|(_, attrs, source)| {
                     let path = self.table.paths(family, id).find(|p| p.peer == source)?;
                     let row = RouteRow { attrs: Some(attrs.clone()), ..self.bird_row(family, id, &path) };
-                    self.bird_filtered(query, family, id, &PathAnswer { attrs, ..path }, row)
+                    self.bird_filtered(query, family, id, &PathAnswer { attrs: &attrs, ..path }, row)
                 });
                 told.collect()
             }
@@ -220,7 +220,7 @@ impl Core {
         let Some(filter) = &query.filter else { return Some(row) };
         let subject = Subject {
             family,
-            nlri: path.nlri,
+            nlri: &path.nlri,
             attrs: path.attrs,
             source: EntryId::LOCAL,
             local_asn: self.desired.asn,
@@ -239,7 +239,7 @@ impl Core {
         let facts = self.table.facts_of(family, id, path);
         let since = Instant::EPOCH + Duration::from_secs(u64::from(path.since_secs));
         let prefix = match path.nlri {
-            Nlri::Prefix(prefix) => *prefix,
+            Nlri::Prefix(prefix) => prefix,
             Nlri::Opaque(_) => bgp_proto::Prefix::DEFAULT_V4,
         };
         let is_bgp = facts.provenance == Provenance::Bgp;
@@ -281,7 +281,7 @@ impl Core {
         if path.best.is_none() || path.peer.is_own() {
             return Vec::new();
         }
-        let Some(reflector::events::FibRoute::Via(hops)) = self.table.fib_route(family, path.nlri) else {
+        let Some(reflector::events::FibRoute::Via(hops)) = self.table.fib_route(family, &path.nlri) else {
             return Vec::new();
         };
         let own = path.attrs.next_hop().addr();

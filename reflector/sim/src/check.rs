@@ -76,11 +76,12 @@ fn sessions(world: &World, node: &Node, process: &Process) -> Option<String> {
             return Some(format!("{} passes {nlri} from one internal peer on to {}", peer.node.0, node.id.0));
         }
         let told = told(sender, node.id);
-        let heard = peer.heard.iter().map(|((family, _, nlri), attrs)| ((*family, nlri), attrs));
-        let heard: BTreeMap<(Family, &Nlri), &AttrSet> = heard.collect();
+        let heard =
+            peer.heard.iter().map(|((family, _, nlri), attrs)| ((*family, nlri.clone()), attrs.clone()));
+        let heard: BTreeMap<(Family, Nlri), AttrSet> = heard.collect();
         if told != heard {
-            let missing = told.iter().find(|(key, attrs)| heard.get(*key) != Some(*attrs));
-            let extra = heard.iter().find(|(key, attrs)| told.get(*key) != Some(*attrs));
+            let missing = told.iter().find(|(key, attrs)| heard.get(*key) != Some(attrs));
+            let extra = heard.iter().find(|(key, attrs)| told.get(*key) != Some(attrs));
             return Some(format!(
                 "{} did not hear from {} what it tells: missing {missing:?}, too much {extra:?}",
                 node.id.0, peer.node.0
@@ -91,7 +92,7 @@ fn sessions(world: &World, node: &Node, process: &Process) -> Option<String> {
 }
 
 /// Something that a peer is told although RFC 4271 section 9.2.1 forbids it: of one peer that is no client, to another.
-fn misled(process: &Process, to: NodeId) -> Option<&Nlri> {
+fn misled(process: &Process, to: NodeId) -> Option<Nlri> {
     let is_plain = |id| process.peers.get(&id).is_some_and(|peer| peer.config.kind == PeerKind::NonClient);
     if !is_plain(peer_id(to)) {
         return None;
@@ -106,7 +107,7 @@ fn misled(process: &Process, to: NodeId) -> Option<&Nlri> {
 }
 
 /// What a table says that it tells a peer.
-pub(crate) fn told(process: &Process, to: NodeId) -> BTreeMap<(Family, &Nlri), &AttrSet> {
+pub(crate) fn told(process: &Process, to: NodeId) -> BTreeMap<(Family, Nlri), AttrSet> {
     let table = &process.table;
     let families = FamilySet::UNICAST.iter();
     let prefixes =

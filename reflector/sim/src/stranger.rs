@@ -466,7 +466,7 @@ impl Meeting {
         let is_same = tells.len() == heard.len()
             && tells
                 .iter()
-                .all(|((family, nlri), attrs)| heard.get(&(*family, (*nlri).clone())) == Some(*attrs));
+                .all(|((family, nlri), attrs)| heard.get(&(*family, (*nlri).clone())) == Some(attrs));
         ensure(is_same, || format!("tells {tells:?}, and the peer heard {heard:?}"))
     }
 

@@ -10,24 +10,34 @@ use crate::ids::{PeerId, Seq};
 /// How far a cursor has come, shared with the table, which may forget what every cursor has passed.
 ///
 /// It only grows while a feed lives, so that a stale reading is a safe one. A route refresh starts a cursor over
-/// without moving it: what was passed once is known to the peer.
+/// without moving it: what was passed once is known to the peer. What the cursor has yet to read is another matter: a
+/// run begins at the beginning, and grows too.
 #[derive(Debug, Default)]
-pub struct Position(AtomicU64);
+pub struct Position {
+    been: AtomicU64,
+    read: AtomicU64,
+}
 
 impl Position {
-    /// A position at `seq`.
+    /// The position of a cursor that has been at `seq` and begins a run.
     pub fn new(seq: Seq) -> Position {
-        Position(AtomicU64::new(seq.0))
+        Position { been: AtomicU64::new(seq.0), read: AtomicU64::new(Seq::START.0) }
     }
 
     /// Where the cursor is known to have been.
     pub fn seq(&self) -> Seq {
-        Seq(self.0.load(Ordering::Acquire))
+        Seq(self.been.load(Ordering::Acquire))
+    }
+
+    /// What the run under way has read: the cursor needs nothing before.
+    pub fn read(&self) -> Seq {
+        Seq(self.read.load(Ordering::Acquire))
     }
 
     /// Moves on to `seq`; never back.
     fn advance(&self, seq: Seq) {
-        self.0.fetch_max(seq.0, Ordering::AcqRel);
+        self.been.fetch_max(seq.0, Ordering::AcqRel);
+        self.read.fetch_max(seq.0, Ordering::AcqRel);
     }
 }
 

@@ -39,6 +39,11 @@ impl Segment {
         self.through
     }
 
+    /// One that covers the same positions and says nothing.
+    pub fn hollow(&self) -> Segment {
+        SegmentBuilder::default().build(self.after, self.through)
+    }
+
     /// Octets held, whatever their audience.
     pub fn len(&self) -> usize {
         self.octets.len()

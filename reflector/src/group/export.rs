@@ -27,10 +27,10 @@ pub struct Local {
 }
 
 /// A path on its way out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Export<'a> {
     /// The destination.
-    pub nlri: &'a Nlri,
+    pub nlri: Nlri,
     /// The path's attributes.
     pub attrs: &'a AttrSet,
     /// The entry of who announced it.
@@ -48,6 +48,13 @@ pub struct Export<'a> {
 pub enum Outcome {
     /// The group is told this.
     Told(AttrSet),
+    /// The group is told what was heard, with reflection's marks and nothing else changed.
+    Reflected {
+        /// Whom it was heard from.
+        sender: RouterId,
+        /// This speaker's cluster.
+        cluster: ClusterId,
+    },
     /// The group is not told.
     Withheld(Withheld),
 }
@@ -130,6 +137,11 @@ impl Export<'_> {
         if leak == Leak::Stopped {
             return Outcome::Withheld(Withheld::OnlyToCustomer);
         }
+        let is_depreferred = is_stale && key.long_lived == LongLivedRule::Depreferred;
+        let is_as_heard = edited.is_none() && next_hop == self.attrs.next_hop() && !is_depreferred;
+        if passage == Passage::Reflected && is_as_heard && !self.is_own_word(attrs, key) {
+            return Outcome::Reflected { sender: self.sender, cluster: local.cluster_id };
+        }
         let med_is_ours = edited.as_ref().is_some_and(|e| e.med() != self.attrs.med());
         Outcome::Told(match key.kind {
             PeerKind::External => {
@@ -146,11 +158,7 @@ impl Export<'_> {
             }
             PeerKind::Client | PeerKind::NonClient => {
                 let told = self.for_internal(attrs, next_hop, passage, local, key);
-                if is_stale && key.long_lived == LongLivedRule::Depreferred {
-                    depreferred(&told)
-                } else {
-                    told
-                }
+                if is_depreferred { depreferred(&told) } else { told }
             }
         })
     }
@@ -158,7 +166,7 @@ impl Export<'_> {
     fn subject<'s>(&'s self, key: &'s GroupKey) -> Subject<'s> {
         Subject {
             family: key.family,
-            nlri: self.nlri,
+            nlri: &self.nlri,
             attrs: self.attrs,
             source: self.source,
             local_asn: key.local_asn,

@@ -21,6 +21,12 @@
 //! A superfluous withdrawal is harmless; a missing one never happens. A tombstone is for all but its source too,
 //! unless it was marked: then the source may still hold what it should not.
 //!
+//! # What is forgotten
+//!
+//! Of a small table every segment stays encoded, for whoever comes next. Of a large one, what all cursors have read is
+//! hollowed beyond [`LOG_BYTES_KEPT`]: its octets go, its keys stay, and a cursor that begins a run has it encoded again. So
+//! a full table that everybody has costs its entries, and the log of a reflector with a thousand nodes is as it was.
+//!
 //! # Folding and cursors
 //!
 //! A fold may rewrite any segment in its own range of positions: cursors before it or past it cannot tell.
@@ -37,7 +43,7 @@ use super::pack;
 use crate::feed::{LogView, Position, Segment, SegmentBuilder};
 use crate::ids::{PeerId, Seq};
 use crate::limits::{
-    SEGMENT_BYTES_MAX, SEGMENTS_FOLD_MIN, SEGMENTS_MAX, TOMBSTONES_FOLD_MIN, TOMBSTONES_MAX,
+    LOG_BYTES_KEPT, SEGMENT_BYTES_MAX, SEGMENTS_FOLD_MIN, SEGMENTS_MAX, TOMBSTONES_FOLD_MIN, TOMBSTONES_MAX,
 };
 use crate::rib::{AttrId, Few, PrefixId, Rib};
 
@@ -115,6 +121,36 @@ struct Held {
     segment: Arc<Segment>,
     keys: Box<[LogKey]>,
     dead: usize,
+    /// Octets of the segment, also while they are forgotten.
+    octets: usize,
+    shell: Shell,
+}
+
+/// Whether a segment's octets are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shell {
+    Filled,
+    /// Every cursor has read them, and they are forgotten.
+    Hollow,
+}
+
+impl Held {
+    fn new(segment: Segment, items: &[Item]) -> Held {
+        let keys = items.iter().map(|i| i.key).collect();
+        let octets = segment.len();
+        Held { segment: Arc::new(segment), keys, dead: 0, octets, shell: Shell::Filled }
+    }
+
+    fn hollow(&mut self) {
+        self.segment = Arc::new(self.segment.hollow());
+        self.shell = Shell::Hollow;
+    }
+
+    /// Octets of what is not superseded.
+    fn live_octets(&self) -> usize {
+        let live = self.keys.len().saturating_sub(self.dead);
+        self.octets * live / self.keys.len().max(1)
+    }
 }
 
 /// How much a fold does.
@@ -122,8 +158,10 @@ struct Held {
 enum Thrift {
     /// What pays for itself: segments that are mostly dead.
     Lazy,
-    /// All there is to do.
+    /// All that makes the log smaller.
     Tidy,
+    /// All that a run from the beginning needs.
+    Whole,
 }
 
 /// A group's compacted log.
@@ -208,16 +246,35 @@ impl Log {
         Some((position, self.view()))
     }
 
-    /// Rewrites the segments in which something is superseded.
+    /// Rewrites the segments in which something is superseded, and those that are hollow.
     fn purify(&mut self, store: &mut Store<'_>) {
-        if self.held.iter().all(|h| h.dead == 0) {
+        if self.held.iter().all(|h| h.dead == 0 && h.shell == Shell::Filled) {
             return;
         }
         let passed = self.passed();
         for held in core::mem::take(&mut self.held) {
-            self.rewrite_alone(held, passed, Thrift::Tidy, store);
+            self.rewrite_alone(held, passed, Thrift::Whole, store);
         }
         self.publish();
+    }
+
+    /// Forgets octets that every cursor has read, oldest first, until no more than `kept` are left.
+    pub(super) fn hollow(&mut self, kept: usize) {
+        let filled = |h: &&Held| h.shell == Shell::Filled;
+        let mut excess = self.held.iter().filter(filled).map(|h| h.octets).sum::<usize>();
+        if excess <= kept {
+            return;
+        }
+        let read = self.members.iter().map(|(_, p)| p.read()).min().unwrap_or(self.end);
+        for held in self.held.iter_mut().take_while(|h| h.segment.through() <= read) {
+            if excess <= kept {
+                break;
+            }
+            if held.shell == Shell::Filled {
+                excess -= held.octets;
+                held.hollow();
+            }
+        }
     }
 
     /// What every cursor has passed.
@@ -257,7 +314,8 @@ impl Log {
             self.queue.push(key);
             return;
         };
-        if entry.state == State::Live(attrs) && entry.source == source {
+        let is_same = matches!(entry.state, State::Live(old) if store.attrs.are_equal(old, attrs));
+        if is_same && entry.source == source {
             store.attrs.release(attrs);
             return;
         }
@@ -323,6 +381,7 @@ impl Log {
             self.fold(store, Thrift::Lazy);
         }
         sealed.too_slow = self.give_up_slowest(store);
+        self.hollow(LOG_BYTES_KEPT);
         self.publish();
         sealed.is_new = true;
         sealed
@@ -375,9 +434,7 @@ impl Log {
                 entry.place = Place::Sealed(through).into();
             }
         }
-        let segment = Arc::new(builder.build(self.end, through));
-        let keys = items.iter().map(|i| i.key).collect();
-        self.held.push(Held { segment, keys, dead: 0 });
+        self.held.push(Held::new(builder.build(self.end, through), items));
         self.end = through;
     }
 
@@ -397,6 +454,7 @@ impl Log {
             return false;
         }
         self.fold(store, Thrift::Tidy);
+        self.hollow(LOG_BYTES_KEPT);
         self.publish();
         true
     }
@@ -415,8 +473,8 @@ impl Log {
             let mut joined: Vec<Held> = held.by_ref().take(range.len()).collect();
             match &joined[..] {
                 [first, .., last] => {
-                    let (after, through) = (first.segment.after(), last.segment.through());
-                    self.rewrite(&joined, after, through, passed, store);
+                    let range = (first.segment.after(), last.segment.through());
+                    self.rewrite(&joined, range, passed, first.shell, store);
                 }
                 [_] | [] => {
                     joined.drain(..).for_each(|alone| self.rewrite_alone(alone, passed, thrift, store));
@@ -430,20 +488,32 @@ impl Log {
     /// Keeps a segment as it is unless it is worth rewriting.
     fn rewrite_alone(&mut self, held: Held, passed: Seq, thrift: Thrift, store: &mut Store<'_>) {
         let (after, through) = (held.segment.after(), held.segment.through());
-        let is_swept =
-            through <= passed && held.keys.iter().any(|k| self.is_tombstone_in(*k, after, through));
+        let is_swept = self.tombstones > 0
+            && through <= passed
+            && held.keys.iter().any(|k| self.is_tombstone_in(*k, after, through));
         let is_worth_it = match thrift {
             Thrift::Lazy => held.dead * 2 > held.keys.len(),
             Thrift::Tidy => held.dead > 0,
+            Thrift::Whole => held.dead > 0 || held.shell == Shell::Hollow,
         };
         if is_swept || is_worth_it {
-            self.rewrite(core::slice::from_ref(&held), after, through, passed, store);
+            // Nobody needs the octets of a hollow one, unless a run begins.
+            let shell = if thrift == Thrift::Whole { Shell::Filled } else { held.shell };
+            self.rewrite(core::slice::from_ref(&held), (after, through), passed, shell, store);
         } else {
             self.held.push(held);
         }
     }
 
-    fn rewrite(&mut self, old: &[Held], after: Seq, through: Seq, passed: Seq, store: &mut Store<'_>) {
+    /// Segments as one that covers a range. Nothing is encoded for a hollow one.
+    fn rewrite(
+        &mut self,
+        old: &[Held],
+        (after, through): (Seq, Seq),
+        passed: Seq,
+        shell: Shell,
+        store: &mut Store<'_>,
+    ) {
         let mut items = Vec::new();
         for held in old {
             let (after, through) = (held.segment.after(), held.segment.through());
@@ -458,15 +528,19 @@ impl Log {
         }
         items.sort_unstable();
         let mut builder = SegmentBuilder::default();
+        if shell == Shell::Hollow {
+            let mut held = Held::new(builder.build(after, through), &items);
+            (held.octets, held.shell) = (old.iter().map(Held::live_octets).sum(), shell);
+            self.held.push(held);
+            return;
+        }
         let mut at = 0;
         while at < items.len() {
             let end = pack::run_end(&items, at);
             pack::encode(&items[at..end], self.family, &self.wire, store, &mut builder);
             at = end;
         }
-        let segment = Arc::new(builder.build(after, through));
-        let keys = items.iter().map(|i| i.key).collect();
-        self.held.push(Held { segment, keys, dead: 0 });
+        self.held.push(Held::new(builder.build(after, through), &items));
     }
 
     /// The entry of `key` if it stands in `(after, through]`, without what every cursor has passed.
@@ -575,9 +649,8 @@ fn joins(held: &[Held], positions: &[Seq], is_forced: bool) -> Vec<Range<usize>>
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut octets = 0;
     for (at, h) in held.iter().enumerate() {
-        let live = h.keys.len().saturating_sub(h.dead);
-        let len = h.segment.len() * live / h.keys.len().max(1);
-        let fits = octets + len <= SEGMENT_BYTES_MAX;
+        let len = h.live_octets();
+        let fits = octets + len <= SEGMENT_BYTES_MAX && at > 0 && held[at - 1].shell == h.shell;
         match ranges.last_mut() {
             Some(range) if fits && (is_forced || !is_between(&held[at - 1], h, positions)) => {
                 range.end = at + 1;

@@ -29,6 +29,7 @@ enum Op {
     NoBest { prefix: u8 },
     Seal,
     Tidy,
+    Hollow,
     Publish { peer: u32 },
     Take { peer: u32 },
     Refresh { peer: u32 },
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..PREFIXES).prop_map(|prefix| Op::NoBest { prefix }),
         4 => Just(Op::Seal),
         1 => Just(Op::Tidy),
+        1 => Just(Op::Hollow),
         4 => peer.clone().prop_map(|peer| Op::Publish { peer }),
         5 => peer.clone().prop_map(|peer| Op::Take { peer }),
         1 => peer.clone().prop_map(|peer| Op::Refresh { peer }),
@@ -138,6 +140,10 @@ impl World {
                 self.group.log.seal(&mut Store { attrs: &mut self.attrs, rib: &mut self.rib });
             }
             Op::Tidy => {
+                self.group.log.tidy(&mut Store { attrs: &mut self.attrs, rib: &mut self.rib });
+            }
+            Op::Hollow => {
+                self.group.log.hollow(0);
                 self.group.log.tidy(&mut Store { attrs: &mut self.attrs, rib: &mut self.rib });
             }
             Op::Publish { peer } => {

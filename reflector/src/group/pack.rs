@@ -36,9 +36,9 @@ pub(super) fn encode(
         builder.withdrawals(except, |out| encode_withdrawals(family, nlri(run, store), wire, out));
         return;
     };
-    let block = AttrBlock::new(store.attrs.get(attrs), family, wire);
+    let block = AttrBlock::new(&store.attrs.told(attrs), family, wire);
     let said = store.attrs.said(attrs);
-    let announced = || nlri(run, store).map(|(path_id, nlri)| (path_id, said.unwrap_or(nlri)));
+    let announced = || nlri(run, store).map(|(path_id, nlri)| (path_id, said.cloned().unwrap_or(nlri)));
     let told = builder.announcements(not_to, |out| block.encode_updates(announced(), out));
     debug_assert!(told.is_ok(), "what does not fit was refused before");
     if first.takeover == Takeover::Pending {
@@ -46,23 +46,23 @@ pub(super) fn encode(
     }
 }
 
-fn nlri<'a>(run: &'a [Item], store: &'a Store<'_>) -> impl Iterator<Item = (PathId, &'a Nlri)> + 'a {
+fn nlri<'a>(run: &'a [Item], store: &'a Store<'_>) -> impl Iterator<Item = (PathId, Nlri)> + 'a {
     run.iter().map(|i| (i.key.path_id, store.rib.nlri(i.key.prefix)))
 }
 
 /// Whether the entry fits into a message for these peers at all.
 pub(super) fn fits(item: &Item, family: Family, wire: &WireContext, store: &Store<'_>) -> bool {
     let State::Live(id) = item.state else { return true };
-    let attrs = store.attrs.get(id);
+    let attrs = store.attrs.told(id);
     if !attrs.next_hop().fits(family, wire) {
         return false;
     }
     if attrs.octets().len() < CERTAINLY_FITS {
         return true;
     }
-    let nlri = store.attrs.said(id).unwrap_or_else(|| store.rib.nlri(item.key.prefix));
+    let nlri = store.attrs.said(id).cloned().unwrap_or_else(|| store.rib.nlri(item.key.prefix));
     let one = core::iter::once((item.key.path_id, nlri));
-    AttrBlock::new(attrs, family, wire).encode_updates(one, &mut BytesMut::new()).is_ok()
+    AttrBlock::new(&attrs, family, wire).encode_updates(one, &mut BytesMut::new()).is_ok()
 }
 
 /// An attribute block of this size leaves room in a 4,096-octet message for the header, a next hop, AS4_PATH beside

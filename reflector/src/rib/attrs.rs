@@ -5,26 +5,13 @@
 
 use bgp_proto::{AttrSet, Family, Nlri};
 use core::hash::BuildHasher;
-use core::num::NonZeroU32;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
+use std::borrow::Cow;
 
+use super::attr_id::AttrId;
 use super::merits::Merits;
-
-/// An interned attribute set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttrId(NonZeroU32);
-
-impl AttrId {
-    /// The id of a slot. A table of 2^32 sets does not fit in memory.
-    fn of(slot: u32) -> AttrId {
-        AttrId(NonZeroU32::MIN.saturating_add(slot))
-    }
-
-    fn slot(self) -> u32 {
-        self.0.get() - 1
-    }
-}
+use super::reflected::{Reflected, Reflections};
 
 #[derive(Debug)]
 struct Slot {
@@ -32,6 +19,26 @@ struct Slot {
     said: Option<Box<Nlri>>,
     merits: Merits,
     uses: u32,
+    hash: Hash,
+}
+
+/// Half a hash, kept so that the index grows and shrinks without a look at any set's octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hash(u32);
+
+impl Hash {
+    fn of(attrs: &AttrSet, said: Option<&Nlri>) -> Hash {
+        let whole = match said {
+            None => FxBuildHasher.hash_one(attrs),
+            Some(nlri) => FxBuildHasher.hash_one((attrs, nlri)),
+        };
+        Hash((whole >> 32) as u32 ^ whole as u32)
+    }
+
+    /// As the index wants it: it takes buckets from the low bits and tags from the high ones.
+    fn whole(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
 }
 
 /// The attribute sets in use.
@@ -40,6 +47,7 @@ pub struct AttrTable {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     index: HashTable<u32>,
+    reflections: Reflections,
 }
 
 impl AttrTable {
@@ -60,16 +68,20 @@ impl AttrTable {
 
     /// The same for a path whose NLRI says more than which route it is.
     pub fn intern_said(&mut self, attrs: &AttrSet, said: Option<&Nlri>) -> AttrId {
-        let hash = hash(attrs, said);
+        let hash = Hash::of(attrs, said);
         let slots = &mut self.slots;
-        if let Some(at) = self.index.find(hash, |i| is(slots, *i, attrs, said)) {
+        if let Some(at) = self.index.find(hash.whole(), |i| is(slots, *i, hash, attrs, said)) {
             if let Some(slot) = &mut slots[*at as usize] {
                 slot.uses += 1;
             }
             return AttrId::of(*at);
         }
+        if self.index.len() == self.index.capacity() {
+            self.grow();
+        }
+        let slots = &mut self.slots;
         let said = said.map(|nlri| Box::new(nlri.clone()));
-        let slot = Some(Slot { attrs: attrs.clone(), said, merits: Merits::of(attrs), uses: 1 });
+        let slot = Some(Slot { attrs: attrs.clone(), said, merits: Merits::of(attrs), uses: 1, hash });
         let at = match self.free.pop() {
             Some(at) => {
                 slots[at as usize] = slot;
@@ -80,13 +92,35 @@ impl AttrTable {
                 (slots.len() - 1) as u32
             }
         };
-        let slots = &self.slots;
-        self.index.insert_unique(hash, at, |i| slots[*i as usize].as_ref().map_or(0, Slot::hash));
+        self.index.insert_unique(hash.whole(), at, |i| whole_hash(slots, *i));
         AttrId::of(at)
+    }
+
+    /// A larger index, filled in the order of the slots: in that of the old one every slot would be a cache miss.
+    fn grow(&mut self) {
+        let capacity = (self.index.len() * 2).max(16);
+        self.index = HashTable::with_capacity(capacity);
+        for (at, slot) in self.slots.iter().enumerate() {
+            if let Some(slot) = slot {
+                self.index.insert_unique(slot.hash.whole(), at as u32, |i| whole_hash(&self.slots, *i));
+            }
+        }
+    }
+
+    /// The id of a set as this speaker reflects it, with one use counted for the caller.
+    pub fn intern_reflected(&mut self, reflected: Reflected) -> AttrId {
+        let (at, is_new) = self.reflections.intern(reflected);
+        if is_new {
+            self.hold(reflected.base);
+        }
+        AttrId::of_reflected(at)
     }
 
     /// Counts one more use.
     pub fn hold(&mut self, id: AttrId) {
+        if let Some(at) = id.reflected() {
+            return self.reflections.hold(at);
+        }
         if let Some(slot) = &mut self.slots[id.slot() as usize] {
             slot.uses += 1;
         }
@@ -94,13 +128,19 @@ impl AttrTable {
 
     /// Counts one use less; the last one forgets the set.
     pub fn release(&mut self, id: AttrId) {
+        if let Some(at) = id.reflected() {
+            if let Some(base) = self.reflections.release(at) {
+                self.release(base);
+            }
+            return;
+        }
         let Some(slot) = &mut self.slots[id.slot() as usize] else { return };
         slot.uses -= 1;
         if slot.uses > 0 {
             return;
         }
-        let hash = slot.hash();
-        if let Ok(entry) = self.index.find_entry(hash, |i| *i == id.slot()) {
+        let hash = slot.hash;
+        if let Ok(entry) = self.index.find_entry(hash.whole(), |i| *i == id.slot()) {
             entry.remove();
         }
         self.slots[id.slot() as usize] = None;
@@ -111,13 +151,31 @@ impl AttrTable {
     ///
     /// # Panics
     ///
-    /// If `id` was released, which is an error of this crate.
+    /// If `id` was released, or is kept as an edit, which is an error of this crate.
     pub fn get(&self, id: AttrId) -> &AttrSet {
         &self.slot(id).attrs
     }
 
+    /// The set behind `id`, which may be one that is kept as an edit.
+    pub fn told(&self, id: AttrId) -> Cow<'_, AttrSet> {
+        match id.reflected() {
+            Some(at) => {
+                let reflected = self.reflections.get(at);
+                Cow::Owned(reflected.of(self.get(reflected.base)))
+            }
+            None => Cow::Borrowed(self.get(id)),
+        }
+    }
+
+    /// Whether two ids stand for the same set.
+    pub fn are_equal(&self, one: AttrId, other: AttrId) -> bool {
+        let is_edit = one.reflected().is_some() || other.reflected().is_some();
+        one == other || is_edit && self.told(one) == self.told(other) && self.said(one) == self.said(other)
+    }
+
     /// The NLRI as the path says it, where that is more than which route it is.
     pub fn said(&self, id: AttrId) -> Option<&Nlri> {
+        let id = id.reflected().map_or(id, |at| self.reflections.get(at).base);
         self.slot(id).said.as_deref()
     }
 
@@ -131,25 +189,17 @@ impl AttrTable {
     }
 }
 
-impl Slot {
-    fn hash(&self) -> u64 {
-        hash(&self.attrs, self.said.as_deref())
-    }
-}
-
 /// `nlri`, if it says more than which route of `family` it is.
 pub fn said(nlri: &Nlri, family: Family) -> Option<&Nlri> {
     let Nlri::Opaque(octets) = nlri else { return None };
     (nlri.key(family).octets() != &octets[..]).then_some(nlri)
 }
 
-fn is(slots: &[Option<Slot>], at: u32, attrs: &AttrSet, said: Option<&Nlri>) -> bool {
-    slots[at as usize].as_ref().is_some_and(|s| s.attrs == *attrs && s.said.as_deref() == said)
+fn is(slots: &[Option<Slot>], at: u32, hash: Hash, attrs: &AttrSet, said: Option<&Nlri>) -> bool {
+    let is = |s: &Slot| s.hash == hash && s.attrs == *attrs && s.said.as_deref() == said;
+    slots[at as usize].as_ref().is_some_and(is)
 }
 
-fn hash(attrs: &AttrSet, said: Option<&Nlri>) -> u64 {
-    match said {
-        None => FxBuildHasher.hash_one(attrs),
-        Some(nlri) => FxBuildHasher.hash_one((attrs, nlri)),
-    }
+fn whole_hash(slots: &[Option<Slot>], at: u32) -> u64 {
+    slots[at as usize].as_ref().map_or(0, |slot| slot.hash.whole())
 }

@@ -7,18 +7,23 @@
 //! Nothing here decides anything. Whoever changes a candidate marks its prefix dirty; the table takes the dirty
 //! prefixes in batches, so that many changes of one prefix cost one decision.
 
+mod attr_id;
 pub mod attrs;
 pub mod candidates;
 pub mod few;
 pub mod merits;
 pub mod nexthop;
 pub mod prefixes;
+pub mod reflected;
 
-pub use attrs::{AttrId, AttrTable, said};
-pub use candidates::{Candidate, Candidates, Freshness};
+pub use attr_id::AttrId;
+pub use attrs::{AttrTable, said};
+use candidates::Entry;
+pub use candidates::{Candidate, Candidates, Freshness, Paths};
 pub use few::Few;
 pub use nexthop::NextHops;
 pub use prefixes::{PrefixId, Prefixes};
+pub use reflected::Reflected;
 
 use bgp_proto::{Family, Nlri, PathId};
 
@@ -64,12 +69,6 @@ pub struct Wanted {
     pub metric: Option<u32>,
     /// Whether the import policy of those it comes from spoke of its prefix.
     pub naming: Naming,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    candidates: Candidates,
-    best: Option<Best>,
 }
 
 /// Prefixes that wait for a decision, each once.
@@ -132,12 +131,12 @@ impl Rib {
     }
 
     /// The destination behind `id`.
-    pub fn nlri(&self, id: PrefixId) -> &Nlri {
+    pub fn nlri(&self, id: PrefixId) -> Nlri {
         self.prefixes.nlri(id)
     }
 
     /// The destination behind `id`, unless it was forgotten.
-    pub fn find_nlri(&self, id: PrefixId) -> Option<&Nlri> {
+    pub fn find_nlri(&self, id: PrefixId) -> Option<Nlri> {
         self.prefixes.find_nlri(id)
     }
 
@@ -162,30 +161,38 @@ impl Rib {
     }
 
     /// The paths to `id`.
-    pub fn candidates(&self, id: PrefixId) -> &[Candidate] {
-        self.entries[id.index()].candidates.as_slice()
+    pub fn candidates(&self, id: PrefixId) -> Paths<'_> {
+        self.entries[id.index()].paths()
+    }
+
+    /// Adds a path to `id` under a local path identifier of its own; marks the prefix dirty.
+    pub fn add_path(&mut self, id: PrefixId, path: Candidate) {
+        self.mark(id);
+        self.entries[id.index()].push(path);
     }
 
     /// The paths to `id`, to change; marks the prefix dirty.
     pub fn candidates_mut(&mut self, id: PrefixId) -> &mut Candidates {
         self.mark(id);
-        &mut self.entries[id.index()].candidates
+        self.entries[id.index()].candidates_mut()
     }
 
     /// A path was said again as it is: it is fresh, and no decision is due.
     pub fn confirm(&mut self, id: PrefixId, peer: PeerId, path_id: PathId) {
-        if let Some(path) = self.entries[id.index()].candidates.find_mut(peer, path_id) {
-            path.freshness = Freshness::Fresh;
-        }
+        self.entries[id.index()].each_freshness(|whose, which, freshness| {
+            if (whose, which) == (peer, path_id) {
+                *freshness = Freshness::Fresh;
+            }
+        });
     }
 
     /// The peer has yet to confirm its paths to `id`. They stay as good as any (RFC 4724 section 4.2).
     pub fn make_stale(&mut self, id: PrefixId, peer: PeerId) {
-        for path in self.entries[id.index()].candidates.as_mut_slice() {
-            if path.peer == peer && path.freshness == Freshness::Fresh {
-                path.freshness = Freshness::Stale;
+        self.entries[id.index()].each_freshness(|whose, _, freshness| {
+            if whose == peer && *freshness == Freshness::Fresh {
+                *freshness = Freshness::Stale;
             }
-        }
+        });
     }
 
     /// Has `id` decided again at the next commit.
@@ -208,12 +215,12 @@ impl Rib {
 
     /// The path in use, if any.
     pub fn best(&self, id: PrefixId) -> Option<Best> {
-        self.entries[id.index()].best
+        self.entries[id.index()].best()
     }
 
     /// Records the path in use.
     pub fn set_best(&mut self, id: PrefixId, best: Option<Best>) {
-        self.entries[id.index()].best = best;
+        self.entries[id.index()].set_best(best);
     }
 
     /// The route that the kernel was last told to have.
@@ -247,8 +254,7 @@ impl Rib {
 
     /// Forgets `id` if no candidate and no hold is left.
     pub fn forget_unused(&mut self, id: PrefixId) {
-        let entry = &self.entries[id.index()];
-        if entry.candidates.as_slice().is_empty() && entry.best.is_none() && !self.dirty.contains(id) {
+        if self.entries[id.index()].is_empty() && !self.dirty.contains(id) {
             self.prefixes.forget_unheld(id);
         }
     }

@@ -54,7 +54,7 @@ impl Table {
         {
             return;
         }
-        let Nlri::Prefix(prefix) = *self.ribs[at].nlri(id) else { return };
+        let Nlri::Prefix(prefix) = self.ribs[at].nlri(id) else { return };
         let wanted = self.wanted(at, id, &prefix);
         if self.ribs[at].wanted(id) == wanted.as_ref() {
             return;
@@ -72,7 +72,7 @@ impl Table {
         let best = self.ribs[at].best(id)?;
         let subject = Subject {
             family: prefix.family(),
-            nlri: self.ribs[at].nlri(id),
+            nlri: &self.ribs[at].nlri(id),
             attrs: self.attrs.get(best.attrs),
             source: self.peers.get(&best.peer).map_or(EntryId::LOCAL, |p| p.config.entry),
             local_asn: self.config.local.asn,
@@ -92,7 +92,7 @@ impl Table {
 
     /// What is known of a path beside its attributes.
     pub(super) fn facts(&self, at: usize, id: PrefixId, source: PeerId, attrs: AttrId) -> Facts {
-        let found = self.ribs[at].candidates(id).iter().find(|c| c.peer == source && c.attrs == attrs);
+        let found = self.ribs[at].candidates(id).into_iter().find(|c| c.peer == source && c.attrs == attrs);
         let preference = u32::from(found.map_or(0, |c| c.preference));
         let (provenance, found) = match source {
             PeerId::LOCAL => {
@@ -129,7 +129,7 @@ impl Table {
     /// What was found in the kernel for a prefix.
     pub fn learned(&self, at: usize, id: PrefixId, source: PeerId) -> Option<&Learned> {
         let Nlri::Prefix(prefix) = self.ribs[at].nlri(id) else { return None };
-        self.learned.get(&(source, *prefix))
+        self.learned.get(&(source, prefix))
     }
 
     /// The route of a prefix, and how the import policies of its peers came to accept it.
@@ -178,7 +178,7 @@ impl Table {
         for rib in &self.ribs {
             for id in rib.ids() {
                 if let (Nlri::Prefix(prefix), Some(wanted)) = (rib.nlri(id), rib.wanted(id)) {
-                    all.push(change(*prefix, Some(wanted)));
+                    all.push(change(prefix, Some(wanted)));
                 }
             }
         }

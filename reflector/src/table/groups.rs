@@ -10,7 +10,7 @@ use crate::group::{Export, Group, GroupKey, LogKey, Outcome, PolicyChoice, State
 use crate::ids::{EntryId, GroupId, PeerId};
 use crate::limits::ADD_PATHS_MAX;
 use crate::reflection::LearnedFrom;
-use crate::rib::{AttrId, Candidate, PrefixId};
+use crate::rib::{AttrId, Candidate, PrefixId, Reflected};
 
 impl Table {
     /// The group's view as of the last commit.
@@ -156,10 +156,18 @@ impl Table {
             return Some(told);
         }
         let export = self.path_out(at, prefix, source, attrs);
-        let Outcome::Told(out) = export.to(&group.key, &self.config.local) else { return None };
+        let outcome = export.to(&group.key, &self.config.local);
         let is_cacheable = !group.key.export.depends_on_prefix();
-        let said = self.attrs.said(attrs).cloned();
-        let told = self.attrs.intern_said(&out, said.as_ref());
+        let told = match outcome {
+            Outcome::Told(out) => {
+                let said = self.attrs.said(attrs).cloned();
+                self.attrs.intern_said(&out, said.as_ref())
+            }
+            Outcome::Reflected { sender, cluster } => {
+                self.attrs.intern_reflected(Reflected { base: attrs, sender, cluster })
+            }
+            Outcome::Withheld(_) => return None,
+        };
         if is_cacheable {
             self.attrs.hold(told);
             let group = self.groups.get_mut(&id)?;

@@ -4,7 +4,7 @@
 //! Why it was not accepted is counted, and remembered for the last few prefixes.
 
 use bgp_proto::attr::Community;
-use bgp_proto::{AttrSet, Family, Nlri, Prefix};
+use bgp_proto::{AttrSet, Family, Nlri, PathId, Prefix};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,7 @@ use crate::ids::PeerId;
 use crate::policy::leak::{self, Leak};
 use crate::policy::{Facts, Marks, Stage, Subject, Verdict};
 use crate::reflection::{self, PeerKind};
+use crate::rib::nexthop::Resolution;
 use crate::rib::{AttrId, Candidate, Freshness, said};
 use crate::time::Instant;
 
@@ -128,8 +129,8 @@ impl Table {
         let id = self.ribs[at].intern(&change.nlri);
         let since_secs = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
         let known =
-            self.ribs[at].candidates(id).iter().find(|c| c.peer == peer && c.path_id == change.path_id);
-        if let Some(known) = known.copied() {
+            self.ribs[at].candidates(id).into_iter().find(|c| c.peer == peer && c.path_id == change.path_id);
+        if let Some(known) = known {
             if (known.attrs, known.preference, known.naming) == (attrs, preference, naming) {
                 // Said again: nobody is told, no decision is due (RFC 4271 section 9.2).
                 self.attrs.release(attrs);
@@ -146,19 +147,9 @@ impl Table {
             return;
         }
         self.use_next_hop(attrs);
-        let candidates = self.ribs[at].candidates_mut(id);
-        let local_id = candidates.free_local_id();
-        let (path_id, freshness) = (change.path_id, Freshness::Fresh);
-        candidates.push(Candidate {
-            peer,
-            path_id,
-            local_id,
-            attrs,
-            preference,
-            naming,
-            freshness,
-            since_secs,
-        });
+        let (path_id, local_id, freshness) = (change.path_id, PathId(0), Freshness::Fresh);
+        let path = Candidate { peer, path_id, local_id, attrs, preference, naming, freshness, since_secs };
+        self.ribs[at].add_path(id, path);
         self.askers.moved(peer, change.family);
         let Some(p) = self.peers.get_mut(&peer) else { return };
         if let Some(limit) = p.count_path(change.family) {
@@ -227,6 +218,9 @@ impl Table {
     }
 
     fn use_next_hop(&mut self, attrs: AttrId) {
+        if self.config.resolution == Resolution::Assumed {
+            return;
+        }
         if let Some(addr) = self.attrs.get(attrs).next_hop().addr().filter(|a| !a.is_unspecified()) {
             self.next_hops.hold(addr);
         }

@@ -167,7 +167,7 @@ impl Table {
         let Some(at) = self.find_rib(Family::RT_CONSTRAINT) else { return interest };
         let rib = &self.ribs[at];
         for prefix in rib.ids().filter(|p| rib.candidates(*p).iter().any(|c| c.peer == id)) {
-            interest.add(rib.nlri(prefix));
+            interest.add(&rib.nlri(prefix));
         }
         interest
     }

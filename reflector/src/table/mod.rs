@@ -35,8 +35,9 @@ use crate::events::{FarEnd, FibChange, Reachability, RouteChange, Routes};
 use crate::feed::LogView;
 use crate::group::{Group, Local, PolicyChoice, Store};
 use crate::ids::{GroupId, IfName, PeerId};
+use crate::rib::merits::Step;
 use crate::rib::nexthop::{Link, Resolution, Tracking};
-use crate::rib::{AttrTable, Best, NextHops, PrefixId, Rib};
+use crate::rib::{AttrTable, Best, Candidate, NextHops, PrefixId, Rib};
 use crate::time::Instant;
 use interest::Askers;
 use peers::{Peer, Selection};
@@ -389,7 +390,7 @@ impl Table {
         let attrs = &self.attrs;
         for rib in &mut self.ribs {
             let through = |id: &PrefixId| {
-                let mut paths = rib.candidates(*id).iter();
+                let mut paths = rib.candidates(*id).into_iter();
                 paths.any(|c| {
                     attrs.get(c.attrs).next_hop().addr().is_some_and(|a| moved.binary_search(&a).is_ok())
                 })
@@ -439,13 +440,19 @@ impl Table {
     }
 
     fn decide(&mut self, at: usize, id: PrefixId) -> Option<Best> {
+        if let ([only], Resolution::Assumed) = (&*self.ribs[at].candidates(id), self.config.resolution) {
+            let Candidate { peer, path_id, attrs, .. } = *only;
+            return Some(Best { peer, path_id, attrs, step: Step::OnlyPath });
+        }
         let mut contenders = core::mem::take(&mut self.contenders);
         contenders.clear();
-        contenders.extend(self.ribs[at].candidates(id).iter().map(|c| self.contender(c)));
+        let paths = self.ribs[at].candidates(id);
+        contenders.extend(paths.iter().map(|c| self.contender(c)));
         let decision = self.decider.decide(&contenders);
         self.contenders = contenders;
         let decision = decision?;
-        let won = self.ribs[at].candidates(id).get(decision.best)?;
+        let paths = self.ribs[at].candidates(id);
+        let won = paths.get(decision.best)?;
         Some(Best { peer: won.peer, path_id: won.path_id, attrs: won.attrs, step: decision.step })
     }
 

@@ -21,7 +21,7 @@ use crate::rib::{Candidate, Freshness, PrefixId};
 #[derive(Debug, Clone)]
 pub struct PathAnswer<'a> {
     /// The destination.
-    pub nlri: &'a Nlri,
+    pub nlri: Nlri,
     /// Who announced it.
     pub peer: PeerId,
     /// The peer's path identifier.
@@ -40,7 +40,7 @@ pub struct PathAnswer<'a> {
 #[derive(Debug, Clone)]
 pub struct Explanation<'a> {
     /// The destination.
-    pub nlri: &'a Nlri,
+    pub nlri: Nlri,
     /// Its paths, each with the step at which it fell; `None` for the best one.
     pub paths: Vec<(PathAnswer<'a>, Option<Step>)>,
     /// What the kernel should have.
@@ -59,7 +59,7 @@ pub struct GroupAnswer<'a> {
     /// Its peers.
     pub members: Vec<PeerId>,
     /// What they are told, but for the path's own source; or why they are not.
-    pub told: Result<&'a AttrSet, Withheld>,
+    pub told: Result<AttrSet, Withheld>,
     /// Whose path it is.
     pub source: Option<PeerId>,
 }
@@ -75,7 +75,7 @@ impl Table {
         &self,
         family: Family,
         after: Option<PrefixId>,
-    ) -> impl Iterator<Item = (PrefixId, &Nlri)> + '_ {
+    ) -> impl Iterator<Item = (PrefixId, Nlri)> + '_ {
         let rib = self.find_rib(family).map(|at| &self.ribs[at]);
         rib.into_iter().flat_map(move |rib| rib.ids_after(after).map(move |id| (id, rib.nlri(id))))
     }
@@ -89,7 +89,7 @@ impl Table {
     pub fn paths(&self, family: Family, id: PrefixId) -> impl Iterator<Item = PathAnswer<'_>> + '_ {
         let rib = self.find_rib(family).map(|at| &self.ribs[at]);
         rib.into_iter().flat_map(move |rib| {
-            rib.candidates(id).iter().map(move |c| self.path_answer(rib.nlri(id), rib.best(id), c))
+            rib.candidates(id).into_iter().map(move |c| self.path_answer(rib.nlri(id), rib.best(id), &c))
         })
     }
 
@@ -99,10 +99,10 @@ impl Table {
         peer: PeerId,
         family: Family,
         id: PrefixId,
-    ) -> impl Iterator<Item = (PathId, &AttrSet, PeerId)> + '_ {
+    ) -> impl Iterator<Item = (PathId, AttrSet, PeerId)> + '_ {
         let entries = self.group_of(peer, family).map_or(&[][..], |g| g.log.entries(id));
         entries.iter().filter(move |e| e.source() != peer).filter_map(|e| match e.state() {
-            State::Live(attrs) => Some((e.path_id(), self.attrs.get(attrs), e.source())),
+            State::Live(attrs) => Some((e.path_id(), self.attrs.told(attrs).into_owned(), e.source())),
             State::Tombstone => None,
         })
     }
@@ -110,7 +110,7 @@ impl Table {
     /// What is known of a path beside its attributes.
     pub fn facts_of(&self, family: Family, id: PrefixId, path: &PathAnswer<'_>) -> Facts {
         let found = self.find_rib(family).and_then(|at| {
-            let mut candidates = self.ribs[at].candidates(id).iter();
+            let mut candidates = self.ribs[at].candidates(id).into_iter();
             let candidate = candidates.find(|c| (c.peer, c.path_id) == (path.peer, path.path_id))?;
             Some((at, candidate.attrs))
         });
@@ -161,13 +161,13 @@ impl Table {
         Some(Explanation { nlri: rib.nlri(id), paths, fib: rib.fib(id), groups })
     }
 
-    fn told_group(&self, at: usize, id: PrefixId, group: GroupId) -> Result<&AttrSet, Withheld> {
+    fn told_group(&self, at: usize, id: PrefixId, group: GroupId) -> Result<AttrSet, Withheld> {
         let rib = &self.ribs[at];
         let (Some(group), Some(best)) = (self.groups.get(&group), rib.best(id)) else {
             return Err(Withheld::NoPath);
         };
         let live = group.log.entries(id).iter().find_map(|e| match e.state() {
-            State::Live(attrs) => Some(self.attrs.get(attrs)),
+            State::Live(attrs) => Some(self.attrs.told(attrs).into_owned()),
             State::Tombstone => None,
         });
         if let Some(attrs) = live {
@@ -176,7 +176,7 @@ impl Table {
         let export = self.path_out(at, id, best.peer, best.attrs);
         match export.to(&group.key, &self.config.local) {
             Outcome::Withheld(why) => Err(why),
-            Outcome::Told(_) => Err(Withheld::TooLong),
+            Outcome::Told(_) | Outcome::Reflected { .. } => Err(Withheld::TooLong),
         }
     }
 
@@ -265,7 +265,7 @@ impl Table {
 
     fn path_answer<'a>(
         &'a self,
-        nlri: &'a Nlri,
+        nlri: Nlri,
         best: Option<crate::rib::Best>,
         c: &Candidate,
     ) -> PathAnswer<'a> {

@@ -215,7 +215,7 @@ impl Table {
         };
         let going: Vec<(PrefixId, AttrId)> = self.ribs[at]
             .ids()
-            .flat_map(|prefix| self.ribs[at].candidates(prefix).iter().map(move |path| (prefix, path)))
+            .flat_map(|prefix| self.ribs[at].candidates(prefix).into_iter().map(move |path| (prefix, path)))
             .filter(|(_, path)| unwilling(path))
             .map(|(prefix, path)| (prefix, path.attrs))
             .collect();
