@@ -4,7 +4,8 @@
 //! thousand. A commit before the last one's writes are done makes none of them sooner and every one of them smaller. So
 //! changes gather while the sockets are being written, as long as that takes by rule of thumb. They also gather while
 //! routes keep arriving in bulk: peers that tell the same prefixes are then decided between once, and no
-//! path is announced that another peer's is about to replace.
+//! path is announced that another peer's is about to replace. Of a table that one peer alone tells, nothing is about to be
+//! replaced: it is passed on piece by piece.
 //!
 //! What changes again and again is not worth telling each time: changes beyond what a table's arrival takes come out of an
 //! allowance that fills slowly, and while it is empty commits are as far apart as a change may wait. So a storm of flapping
@@ -14,6 +15,7 @@
 
 use std::time::Duration;
 
+use reflector::ids::PeerId;
 use reflector::time::Instant;
 
 /// What one peer's write takes, about.
@@ -48,21 +50,39 @@ struct Waiting {
     first: Instant,
     last: Instant,
     changes: usize,
+    tellers: Tellers,
+}
+
+/// Who has told the changes that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tellers {
+    One(PeerId),
+    Several,
+}
+
+impl Tellers {
+    fn and(self, peer: PeerId) -> Tellers {
+        if self == Tellers::One(peer) { self } else { Tellers::Several }
+    }
 }
 
 impl Pace {
-    /// Something changed that a commit may tell of.
-    pub(super) fn changed(&mut self, changes: usize, now: Instant) {
-        let waiting = self.waiting.get_or_insert(Waiting { first: now, last: now, changes: 0 });
+    /// A peer told changes that a commit may tell of.
+    pub(super) fn changed(&mut self, peer: PeerId, changes: usize, now: Instant) {
+        let tellers = Tellers::One(peer);
+        let waiting = self.waiting.get_or_insert(Waiting { first: now, last: now, changes: 0, tellers });
         waiting.last = now;
+        waiting.tellers = waiting.tellers.and(peer);
         waiting.changes = waiting.changes.saturating_add(changes);
     }
 
     /// When the next commit is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let Waiting { first, last, changes } = self.waiting?;
-        let gathered = if changes < BULK { first } else { last + LINGER };
-        let longest = if changes < TABLE { DELAY_MAX } else { TABLE_DELAY_MAX };
+        let Waiting { first, last, changes, tellers } = self.waiting?;
+        let is_table = changes >= TABLE;
+        let is_piece = is_table && matches!(tellers, Tellers::One(_));
+        let gathered = if changes < BULK || is_piece { first } else { last + LINGER };
+        let longest = if is_table { TABLE_DELAY_MAX } else { DELAY_MAX };
         Some(self.free_at.max(gathered).min(first + longest))
     }
 
@@ -89,6 +109,8 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const PEER: PeerId = PeerId(1);
+
     fn at(micros: u64) -> Instant {
         Instant::EPOCH + Duration::from_secs(9) + Duration::from_micros(micros)
     }
@@ -97,16 +119,16 @@ mod tests {
     fn a_change_after_a_quiet_time_waits_for_nothing() {
         let mut pace = Pace::default();
         assert_eq!(pace.deadline(), None);
-        pace.changed(1, at(0));
+        pace.changed(PEER, 1, at(0));
         assert!(!pace.must_wait(at(0)));
     }
 
     #[test]
     fn changes_gather_while_the_last_ones_are_written() {
         let mut pace = Pace::default();
-        pace.changed(1, at(0));
+        pace.changed(PEER, 1, at(0));
         pace.committed(1000, at(0));
-        pace.changed(1, at(10));
+        pace.changed(PEER, 1, at(10));
         assert!(pace.must_wait(at(3999)));
         assert!(!pace.must_wait(at(4000)));
     }
@@ -115,7 +137,7 @@ mod tests {
     fn a_commit_that_tells_nobody_delays_nothing() {
         let mut pace = Pace::default();
         pace.committed(0, at(0));
-        pace.changed(1, at(1));
+        pace.changed(PEER, 1, at(1));
         assert!(!pace.must_wait(at(1)));
     }
 
@@ -124,7 +146,7 @@ mod tests {
         let mut pace = Pace::default();
         for tick in 0..1000 {
             let now = at(tick * 100);
-            pace.changed(if tick == 0 { 1000 } else { 1 }, now);
+            pace.changed(PEER, if tick == 0 { 1000 } else { 1 }, now);
             assert_eq!(pace.must_wait(now), tick < 500, "at tick {tick}");
         }
     }
@@ -134,7 +156,7 @@ mod tests {
         let mut pace = Pace::default();
         for tick in 0..3000 {
             let now = at(tick * 100);
-            pace.changed(4096, now);
+            pace.changed(PeerId(tick as u32 % 2), 4096, now);
             assert_eq!(pace.must_wait(now), tick < 2000, "at tick {tick}");
         }
     }
@@ -147,7 +169,7 @@ mod tests {
             let now = at(tick * 100);
             // A thousand routes, up or down every 5 ms.
             if tick % 50 == 0 {
-                pace.changed(1000, now);
+                pace.changed(PEER, 1000, now);
             }
             if pace.deadline().is_some() && !pace.must_wait(now) {
                 told += 1000;
@@ -155,15 +177,28 @@ mod tests {
             }
         }
         assert!((20_000..40_000).contains(&told), "{told} of 200,000 changes");
-        pace.changed(1, at(2_000_000));
+        pace.changed(PEER, 1, at(2_000_000));
         assert!(!pace.must_wait(at(2_000_000)));
+    }
+
+    #[test]
+    fn a_table_that_one_peer_tells_is_passed_on_in_pieces() {
+        let mut pace = Pace::default();
+        for tick in 0..100 {
+            pace.changed(PEER, 4096, at(tick * 100));
+            let is_whole = tick % 4 == 3;
+            assert_eq!(pace.must_wait(at(tick * 100)), !is_whole, "at tick {tick}");
+            if is_whole {
+                pace.committed(0, at(tick * 100));
+            }
+        }
     }
 
     #[test]
     fn no_fan_out_is_so_wide_that_changes_wait_longer_than_the_bound() {
         let mut pace = Pace::default();
         pace.committed(usize::MAX, at(0));
-        pace.changed(1, at(0));
+        pace.changed(PEER, 1, at(0));
         assert_eq!(pace.deadline(), Some(at(50_000)));
     }
 }

@@ -168,11 +168,16 @@ impl Core {
     }
 
     pub(super) fn on_net(&mut self, event: net::Event) {
-        let changes = match &event {
-            net::Event::Session { event: session::Event::Routes(routes), .. } => routes.changes.len(),
-            _ => 1,
+        let (peer, changes) = match &event {
+            net::Event::Session { peer, event: session::Event::Routes(routes), .. } => {
+                (*peer, routes.changes.len())
+            }
+            net::Event::Up { peer, .. } | net::Event::Session { peer, .. } | net::Event::Retired { peer } => {
+                (*peer, 1)
+            }
+            net::Event::Incoming { .. } => (PeerId::LOCAL, 1),
         };
-        self.pace.changed(changes, self.clock.now());
+        self.pace.changed(peer, changes, self.clock.now());
         match event {
             net::Event::Up { peer, epoch, negotiated, local, remote } => {
                 self.on_up(peer, epoch, negotiated, local, remote);
