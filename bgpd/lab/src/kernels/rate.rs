@@ -15,7 +15,7 @@ use bgp_proto::{AttrBlock, AttrSet, Family, NextHop, PathId, Prefix, encode_keep
 use bytes::BytesMut;
 
 use super::{ASN, Whose, median, speaker};
-use crate::load::wire::{Kind, context, greeting, next_message};
+use crate::load::wire::{HOLD_SECS, Kind, context, greeting, next_message};
 use crate::net::Underlay;
 use crate::speaker::{Neighbor, Plan, Role};
 use crate::wait;
@@ -71,7 +71,7 @@ fn connect(to: SocketAddr) -> Result<TcpStream> {
     wait::until("a session", wait::SOON, || {
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let (open, keepalive) = greeting(FEEDER);
+        let (open, keepalive) = greeting(FEEDER, HOLD_SECS);
         stream.write_all(&open)?;
         expect(&mut stream, Kind::Open)?;
         stream.write_all(&keepalive)?;

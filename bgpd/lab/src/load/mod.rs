@@ -11,6 +11,9 @@
 //! * R4: a full table of made-up routes, [`full`], from one client to another.
 //! * R5: ten clients announce the same prefixes, each by other paths; until everybody has the best ones.
 //! * R6: some clients stop reading; the others are measured.
+//! * R7: as R1, but everybody is established before anybody announces; until everybody has everything.
+//! * R8: a storm: all clients connect within one second and then do nothing but keep their sessions for three hold times, the
+//!   shortest that there are. Until everybody is established; a session that ends is a failure.
 
 pub mod calico;
 mod contender;

@@ -75,7 +75,7 @@ impl Relay {
                     stream.set_nodelay(true)?;
                     let both = Interest::READABLE | Interest::WRITABLE;
                     self.poll.registry().register(&mut stream, Token(self.peers.len()), both)?;
-                    let greeting = wire::greeting_of(0xFFFF).0.to_vec();
+                    let greeting = wire::greeting_of(0xFFFF, wire::HOLD_SECS).0.to_vec();
                     let (partial, own) = (Vec::new(), Vec::new());
                     let peer = Peer { stream, partial, greeting, is_up: false, at: 0, own, own_passed: 0 };
                     self.peers.push(peer);
@@ -100,7 +100,7 @@ impl Relay {
         let mut octets = &peer.partial[..];
         while let Some((kind, length)) = wire::next_message(octets)? {
             match kind {
-                Kind::Open => peer.greeting.extend_from_slice(&wire::greeting_of(0).1),
+                Kind::Open => peer.greeting.extend_from_slice(&wire::greeting_of(0, wire::HOLD_SECS).1),
                 Kind::Keepalive => peer.is_up = true,
                 Kind::Update => {
                     let start = self.history.len();

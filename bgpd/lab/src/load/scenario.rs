@@ -12,11 +12,13 @@ use anyhow::{Context, Result, ensure};
 use super::contender::{Contender, Running, Usage};
 use super::full::FullTable;
 use super::swarm::{Attention, Play, Swarm};
-use super::wire::Mesh;
+use super::wire::{HOLD_SECS, Mesh};
 use crate::{sandbox, shell};
 
 /// Nobody is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The shortest hold time that there is (RFC 4271 section 4.2).
+const HOLD_SECS_MIN: u16 = 3;
 /// Changes of the churn scenario.
 const CHANGES: u32 = 300;
 /// Clients that stop reading.
@@ -37,13 +39,18 @@ pub enum Scenario {
     R5,
     /// Some stop reading.
     R6,
+    /// All are established; then all announce at once.
+    R7,
+    /// All connect within a second and stay.
+    R8,
 }
 
 impl Scenario {
     /// Clients, and prefixes of each, unless asked otherwise.
     fn usual(self) -> (u32, u32) {
         match self {
-            Scenario::R1 | Scenario::R6 => (1000, 4),
+            Scenario::R1 | Scenario::R6 | Scenario::R7 => (1000, 4),
+            Scenario::R8 => (10_000, 1),
             Scenario::R2 | Scenario::R3 => (500, 1),
             Scenario::R4 => (2, 1_000_000),
             Scenario::R5 => (10, 100_000),
@@ -62,7 +69,9 @@ impl FromStr for Scenario {
             "r4" => Ok(Scenario::R4),
             "r5" => Ok(Scenario::R5),
             "r6" => Ok(Scenario::R6),
-            other => Err(format!("no scenario `{other}`; known are r1 to r6")),
+            "r7" => Ok(Scenario::R7),
+            "r8" => Ok(Scenario::R8),
+            other => Err(format!("no scenario `{other}`; known are r1 to r8")),
         }
     }
 }
@@ -91,7 +100,7 @@ struct Row {
 }
 
 /// The whole table, unless something is asked for.
-const TABLE: [(Scenario, u32, u32); 10] = [
+const TABLE: [(Scenario, u32, u32); 12] = [
     (Scenario::R1, 200, 4),
     (Scenario::R1, 1000, 4),
     (Scenario::R1, 2000, 1),
@@ -102,6 +111,8 @@ const TABLE: [(Scenario, u32, u32); 10] = [
     (Scenario::R4, 2, 1_000_000),
     (Scenario::R5, 10, 100_000),
     (Scenario::R6, 1000, 4),
+    (Scenario::R7, 1000, 4),
+    (Scenario::R8, 10_000, 1),
 ];
 
 /// What one run gave.
@@ -110,6 +121,8 @@ struct Sample {
     time: Duration,
     /// For churn: the 50th and 99th percentile and the maximum.
     latency: Option<[Duration; 3]>,
+    /// For a storm: the longest that a client heard nothing.
+    silence: Option<Duration>,
     usage: Usage,
     octets: u64,
     updates: u64,
@@ -189,6 +202,11 @@ impl Row {
             Scenario::R1 | Scenario::R2 | Scenario::R3 | Scenario::R6 => {
                 self.over_mesh(Swarm::new(mesh, daemon.address)?, &daemon)
             }
+            Scenario::R7 => {
+                let swarm = Swarm::new(mesh, daemon.address)?.restrained(HOLD_SECS);
+                all_announce(swarm, &daemon)
+            }
+            Scenario::R8 => storm(Swarm::new(mesh, daemon.address)?.restrained(HOLD_SECS_MIN), &daemon),
             Scenario::R4 => cold_start(
                 Swarm::new(FullTable::new(prefixes as usize, clients, 1), daemon.address)?,
                 &daemon,
@@ -219,7 +237,7 @@ impl Row {
                 swarm.run(PATIENCE, |s| s.complete() == self.clients)?;
                 time = again.elapsed();
             }
-            Scenario::R1 | Scenario::R4 | Scenario::R5 | Scenario::R6 => {}
+            Scenario::R1 | Scenario::R4 | Scenario::R5 | Scenario::R6 | Scenario::R7 | Scenario::R8 => {}
         }
         sample(&swarm, daemon, time, latency)
     }
@@ -233,6 +251,35 @@ fn cold_start<P: Play>(mut swarm: Swarm<P>, daemon: &Running) -> Result<Sample> 
     sample(&swarm, daemon, began.elapsed(), None)
 }
 
+/// Everybody is established, and the daemon has nothing to do; then everybody announces.
+fn all_announce(mut swarm: Swarm<Mesh>, daemon: &Running) -> Result<Sample> {
+    let clients = swarm.clients();
+    swarm.connect(daemon.at_once)?;
+    swarm.run(PATIENCE, |s| s.established() == clients)?;
+    swarm.idle(Duration::from_secs(1))?;
+    let before = daemon.usage()?;
+    let began = Instant::now();
+    swarm.announce()?;
+    swarm.run(PATIENCE, |s| s.complete() == clients)?;
+    let mut sample = sample(&swarm, daemon, began.elapsed(), None)?;
+    sample.usage.cpu -= before.cpu;
+    sample.usage.system -= before.system;
+    Ok(sample)
+}
+
+/// Everybody connects within a second, and hears a KEEPALIVE within every hold time.
+fn storm(mut swarm: Swarm<Mesh>, daemon: &Running) -> Result<Sample> {
+    let clients = swarm.clients();
+    let began = Instant::now();
+    swarm.connect_within(Duration::from_secs(1))?;
+    swarm.run(PATIENCE, |s| s.established() == clients)?;
+    let time = began.elapsed();
+    let hold = Duration::from_secs(u64::from(HOLD_SECS_MIN));
+    let silence = swarm.idle(3 * hold)?;
+    ensure!(silence < hold, "a client heard nothing for {silence:?}");
+    Ok(Sample { silence: Some(silence), ..sample(&swarm, daemon, time, None)? })
+}
+
 fn sample<P: Play>(
     swarm: &Swarm<P>,
     daemon: &Running,
@@ -240,7 +287,8 @@ fn sample<P: Play>(
     latency: Option<[Duration; 3]>,
 ) -> Result<Sample> {
     let (octets, updates) = swarm.received();
-    Ok(Sample { time, latency, usage: daemon.usage()?, octets, updates, retries: swarm.retries() })
+    let (usage, retries, silence) = (daemon.usage()?, swarm.retries(), None);
+    Ok(Sample { time, latency, silence, usage, octets, updates, retries })
 }
 
 /// The first [`DEAF`] clients never read; the others must have everything.
@@ -281,7 +329,7 @@ fn heading() -> Result<()> {
     writeln!(
         out,
         "| scenario | daemon | finished | time s | CPU s | kernel % | peak MB | MB out | UPDATEs | retries \
-         | time, CPU, memory / BIRD's | time / relay's | churn ms p50, p99, max |"
+         | time, CPU, memory / BIRD's | time / relay's | churn ms p50, p99, max; longest silence |"
     )?;
     writeln!(out, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|---|")?;
     Ok(())
@@ -316,7 +364,8 @@ fn print(row: Row, options: &Options, samples: &Samples) -> Result<()> {
             format!("{time}, {cpu}, {}", ratio(own.usage.memory as f64, bird.usage.memory as f64))
         });
         let to_relay = relay.map(|relay| ratio(secs(own.time), secs(relay.time)));
-        let latency = own.latency.map(|l| l.map(|d| format!("{:.1}", secs(d) * 1e3)).join(", "));
+        let millis = |d: Duration| format!("{:.1}", secs(d) * 1e3);
+        let latency = own.latency.map(|l| l.map(millis).join(", ")).or(own.silence.map(millis));
         writeln!(
             out,
             "| {head} | {contender} | {finished} | {:.3} | {:.2} | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | {} |",

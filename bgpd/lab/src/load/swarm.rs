@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::wire::{self, Kind, Mesh, Told};
+use super::wire::{self, HOLD_SECS, Kind, Mesh, Told};
 
 /// Octets read at a time.
 const READ_OCTETS: usize = 256 * 1024;
@@ -62,6 +62,15 @@ pub(super) enum Attention {
     Ignores,
 }
 
+/// Whether clients announce as soon as they are established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restraint {
+    /// They do.
+    None,
+    /// They wait for [`Swarm::announce`].
+    UntilTold,
+}
+
 struct Client<H> {
     stream: TcpStream,
     phase: Phase,
@@ -72,6 +81,9 @@ struct Client<H> {
     is_complete: bool,
     updates: u64,
     octets: u64,
+    /// When it heard a KEEPALIVE last, or was established, and the longest time between two.
+    heard_at: Instant,
+    silence: Duration,
 }
 
 /// All clients of a scenario.
@@ -79,6 +91,9 @@ pub(super) struct Swarm<P: Play> {
     play: P,
     daemon: SocketAddr,
     poll: Poll,
+    events: Events,
+    /// How many clients connect at a time, the next one as one of these is established.
+    at_once: u32,
     clients: Vec<Client<P::Heard>>,
     buffer: Vec<u8>,
     established: u32,
@@ -89,6 +104,8 @@ pub(super) struct Swarm<P: Play> {
     /// Messages that each client sends once it is established.
     announcements: Vec<Bytes>,
     keepalive: Bytes,
+    hold_secs: u16,
+    restraint: Restraint,
 }
 
 impl<P: Play> Swarm<P> {
@@ -99,6 +116,8 @@ impl<P: Play> Swarm<P> {
             play,
             daemon,
             poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            at_once: u32::MAX,
             clients: Vec::new(),
             buffer: vec![0; READ_OCTETS],
             established: 0,
@@ -106,7 +125,9 @@ impl<P: Play> Swarm<P> {
             failed: Vec::new(),
             retries: 0,
             announcements,
-            keepalive: wire::greeting_of(0).1,
+            keepalive: wire::greeting_of(0, HOLD_SECS).1,
+            hold_secs: HOLD_SECS,
+            restraint: Restraint::None,
         })
     }
 
@@ -115,7 +136,7 @@ impl<P: Play> Swarm<P> {
     pub(super) fn connect(&mut self, at_once: u32) -> Result<()> {
         self.clients.clear();
         self.failed.clear();
-        (self.established, self.complete) = (0, 0);
+        (self.established, self.complete, self.at_once) = (0, 0, at_once);
         for _ in 0..at_once.min(self.play.clients()) {
             self.dial_next()?;
         }
@@ -139,53 +160,51 @@ impl<P: Play> Swarm<P> {
             stream,
             phase: Phase::Connecting,
             attention: Attention::Reads,
-            queue: vec![wire::greeting_of(client).0],
+            queue: vec![wire::greeting_of(client, self.hold_secs).0],
             partial: Vec::new(),
             heard: self.play.nothing(client),
             is_complete: false,
             updates: 0,
             octets: 0,
+            heard_at: Instant::now(),
+            silence: Duration::ZERO,
         })
     }
 
     /// Runs until `done`, or fails after `within`.
-    pub(super) fn run(&mut self, within: Duration, done: impl FnMut(&Swarm<P>) -> bool) -> Result<()> {
-        self.run_in_steps(within, Duration::from_secs(1), done)
+    pub(super) fn run(&mut self, within: Duration, mut done: impl FnMut(&Swarm<P>) -> bool) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while !done(self) {
+            ensure!(Instant::now() < deadline, "not done within {within:?}: {}", self.progress());
+            self.turn(deadline)?;
+        }
+        Ok(())
     }
 
     /// Lets everybody talk for so long.
     pub(super) fn pass(&mut self, pause: Duration) -> Result<()> {
-        let until = Instant::now() + pause;
-        self.run_in_steps(pause * 2, pause / 10, |_| Instant::now() >= until)
+        self.idle(pause).map(drop)
     }
 
-    /// Runs until `done`, which is looked at that often at least.
-    fn run_in_steps(
-        &mut self,
-        within: Duration,
-        step: Duration,
-        mut done: impl FnMut(&Swarm<P>) -> bool,
-    ) -> Result<()> {
-        let deadline = Instant::now() + within;
-        let mut events = Events::with_capacity(1024);
-        while !done(self) {
-            let now = Instant::now();
-            ensure!(now < deadline, "not done within {within:?}: {}", self.progress());
-            self.retry(now)?;
-            let pause = if self.failed.is_empty() { step } else { RETRY_AFTER / 4 };
-            self.poll.poll(&mut events, Some(pause.min(deadline - now))).or_else(|e| match e.kind() {
-                ErrorKind::Interrupted => Ok(()),
-                _ => Err(e),
-            })?;
-            for event in &events {
-                let at = event.token().0;
-                let served =
-                    if event.is_readable() || event.is_read_closed() { self.read(at) } else { Ok(()) };
-                if let Err(error) = served.and_then(|()| self.write(at)) {
-                    self.fail(at, error)?;
-                }
+    /// Waits for events, not beyond a moment, and serves them.
+    fn turn(&mut self, until: Instant) -> Result<()> {
+        let now = Instant::now();
+        self.retry(now)?;
+        let pause = if self.failed.is_empty() { Duration::from_secs(1) } else { RETRY_AFTER / 4 };
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let polled = self.poll.poll(&mut events, Some(pause.min(until.saturating_duration_since(now))));
+        polled.or_else(|e| match e.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            _ => Err(e),
+        })?;
+        for event in &events {
+            let at = event.token().0;
+            let served = if event.is_readable() || event.is_read_closed() { self.read(at) } else { Ok(()) };
+            if let Err(error) = served.and_then(|()| self.write(at)) {
+                self.fail(at, error)?;
             }
         }
+        self.events = events;
         Ok(())
     }
 
@@ -248,6 +267,44 @@ impl<P: Play> Swarm<P> {
     /// Octets and UPDATEs that all clients received.
     pub(super) fn received(&self) -> (u64, u64) {
         self.clients.iter().fold((0, 0), |(o, u), c| (o + c.octets, u + c.updates))
+    }
+
+    /// Has clients propose a hold time, and announce nothing by themselves.
+    pub(super) fn restrained(mut self, hold_secs: u16) -> Self {
+        (self.hold_secs, self.restraint) = (hold_secs, Restraint::UntilTold);
+        self
+    }
+
+    /// Every client announces now.
+    pub(super) fn announce(&mut self) -> Result<()> {
+        for client in 0..self.clients() {
+            self.say(client, self.announcements[client as usize].clone())?;
+        }
+        Ok(())
+    }
+
+    /// Connects every client, in even steps over a time.
+    pub(super) fn connect_within(&mut self, span: Duration) -> Result<()> {
+        self.connect(0)?;
+        let (began, clients) = (Instant::now(), self.clients());
+        while (self.clients.len() as u32) < clients {
+            let due = f64::from(clients) * began.elapsed().div_duration_f64(span);
+            while f64::from(self.clients.len() as u32) < due.min(f64::from(clients)) {
+                self.dial_next()?;
+            }
+            self.turn(Instant::now() + Duration::from_millis(1))?;
+        }
+        Ok(())
+    }
+
+    /// Serves everybody for a time. Returns the longest that any client heard nothing at all, since it is established.
+    pub(super) fn idle(&mut self, span: Duration) -> Result<Duration> {
+        let end = Instant::now() + span;
+        while Instant::now() < end {
+            self.turn(end)?;
+        }
+        let silence = |c: &Client<P::Heard>| c.silence.max(end.saturating_duration_since(c.heard_at));
+        Ok(self.clients.iter().map(silence).max().unwrap_or_default())
     }
 
     /// Has a client say something.
@@ -313,15 +370,25 @@ impl<P: Play> Swarm<P> {
             }
             (Phase::OpenConfirm, Kind::Keepalive) => {
                 client.phase = Phase::Established;
-                client.queue.push(self.announcements[at].clone());
+                if self.restraint == Restraint::None {
+                    client.queue.push(self.announcements[at].clone());
+                }
+                client.heard_at = Instant::now();
                 self.established += 1;
-                self.dial_next()?;
+                if self.at_once > 0 {
+                    self.dial_next()?;
+                }
             }
             (Phase::Established, Kind::Update) => {
                 client.updates += 1;
                 self.play.hear(at as u32, &mut client.heard, message)?;
             }
-            (Phase::Established, Kind::Keepalive) => client.queue.push(self.keepalive.clone()),
+            (Phase::Established, Kind::Keepalive) => {
+                let now = Instant::now();
+                client.silence = client.silence.max(now - client.heard_at);
+                client.heard_at = now;
+                client.queue.push(self.keepalive.clone());
+            }
             (Phase::Established, Kind::Refresh) => {}
             (phase, kind) => bail!("{kind:?} in {phase:?}"),
         }

@@ -13,6 +13,8 @@ use bgp_proto::{
 };
 use bytes::{Bytes, BytesMut};
 
+/// The usual hold time.
+pub(crate) const HOLD_SECS: u16 = 90;
 /// The AS number of everybody.
 pub(super) const ASN: u32 = 64512;
 /// The first prefix.
@@ -82,19 +84,19 @@ pub(super) fn next_hop_of(client: u32) -> Ipv4Addr {
 }
 
 /// A client's OPEN and the KEEPALIVE that answers the daemon's.
-pub(super) fn greeting_of(client: u32) -> (Bytes, Bytes) {
-    greeting(address_of(client))
+pub(super) fn greeting_of(client: u32, hold_secs: u16) -> (Bytes, Bytes) {
+    greeting(address_of(client), hold_secs)
 }
 
 /// The same of somebody with this identifier.
-pub(crate) fn greeting(id: Ipv4Addr) -> (Bytes, Bytes) {
+pub(crate) fn greeting(id: Ipv4Addr, hold_secs: u16) -> (Bytes, Bytes) {
     let capabilities = vec![
         Capability::Multiprotocol(Family::IPV4_UNICAST),
         Capability::RouteRefresh,
         Capability::FourOctetAs(Asn(ASN)),
     ];
     let router_id = RouterId::from(id);
-    let open = Open { asn: Asn(ASN), hold_secs: 90, router_id, capabilities };
+    let open = Open { asn: Asn(ASN), hold_secs, router_id, capabilities };
     let (mut out, mut keepalive) = (BytesMut::new(), BytesMut::new());
     open.encode(&mut out);
     encode_keepalive(&mut keepalive);
