@@ -227,7 +227,7 @@ fn b18(bench: &mut Bench) -> Result<()> {
 }
 
 fn b19(bench: &mut Bench) -> Result<()> {
-    bench.start(spares(4).with_all(&[spare(0), spare(1), spare(2), spare(3)], &Knob::Graceful(60)))?;
+    bench.start(spares(6).with_all(&(0..6).map(spare).collect::<Vec<_>>(), &Knob::Graceful(60)))?;
     let mut outcomes = Vec::new();
     for n in 0..4 {
         let who = spare(n);
@@ -243,6 +243,7 @@ fn b19(bench: &mut Bench) -> Result<()> {
     }
     ensure!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "not the same each time: {outcomes:?}");
     ensure!(outcomes[0].is_none(), "a repeated capability ended the session: {:?}", outcomes[0]);
+    which_restart_time(bench)?;
     // A family said three times is one: its routes and its End-of-RIB come once.
     let mut source = bench.establish(E1)?;
     source.send(&Route::of(E1).announce(&["203.0.113.0/24"]))?;
@@ -253,6 +254,28 @@ fn b19(bench: &mut Bench) -> Result<()> {
     let ends = observer.changes.iter().filter(|change| **change == Change::EndOfRib(V4)).count();
     ensure!(ends <= 1, "{ends} End-of-RIBs of one family");
     Ok(())
+}
+
+/// Of a restart time of 1 s and two of 10 minutes the same one holds, in one parameter and in three.
+fn which_restart_time(bench: &mut Bench) -> Result<()> {
+    let mut observer = bench.establish(C1)?;
+    let mut prefixes = Vec::new();
+    for (n, layout) in [(4, Layout::Together), (5, Layout::Apart)] {
+        let who = spare(n);
+        let open = [1, 600, 600].into_iter().fold(who.open(), |open, secs: u16| {
+            let [high, low] = secs.to_be_bytes();
+            open.with(GRACEFUL_RESTART, &[high, low, 0, 1, 1, 0x80])
+        });
+        let mut conn = bench.establish_with(who, &Open { layout, ..open })?;
+        prefixes.push(format!("203.0.{n}.0/24"));
+        conn.send(&Route::of(who).announce(&prefixes[prefixes.len() - 1..]))?;
+        observer.learn(&prefixes[prefixes.len() - 1])?;
+        conn.abort()?;
+    }
+    observer.pump(Duration::from_millis(2500), |_| false)?;
+    let kept: Vec<bool> = prefixes.iter().map(|prefix| observer.told(prefix).is_some()).collect();
+    same("whether the restart time of one parameter and that of three are over", kept[0], kept[1])?;
+    observer.abort()
 }
 
 fn b20(bench: &mut Bench) -> Result<()> {

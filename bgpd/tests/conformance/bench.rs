@@ -75,7 +75,7 @@ impl Bench {
         self.plan = plan;
         self.witness = None;
         if self.plan.witness {
-            self.witness = Some(self.establish_with(WITNESS, &WITNESS.open().hold(600))?);
+            self.witness = Some(self.establish_with(WITNESS, &WITNESS.open().hold(7200))?);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::k::PATIENT;
 use crate::open::GRACEFUL_RESTART;
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many, withdraw};
-use crate::speaker::{C1, C2, Conn, DUT_ID, E1, E2, Heard, N1, STRANGER, Who, spare};
+use crate::speaker::{C1, C2, Conn, DUT_ID, E1, E2, Heard, N1, STRANGER, WITNESS, Who, spare};
 use crate::wire::{V4, keepalive, notification, refresh};
 
 crate::rows! { c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11 c12 c13 c14 c15 c16 c17 c18 c19 c20 c21 c22 }
@@ -249,8 +249,9 @@ fn attempts(bench: &Bench, listener: &TcpListener, count: usize) -> Result<Vec<D
 
 fn c13(bench: &mut Bench) -> Result<()> {
     const FIRST: Duration = Duration::from_secs(1);
-    let plan = spares(0).with(E1, Knob::Active).with(E1, Knob::ConnectRetrySecs(1));
-    bench.start(plan.with(E1, Knob::IdleHoldSecs(1, 2)))?;
+    // Nobody speaks to the witness for two minutes.
+    let plan = spares(0).with(WITNESS, Knob::HoldSecs(600)).with(E1, Knob::Active);
+    bench.start(plan.with(E1, Knob::ConnectRetrySecs(1)).with(E1, Knob::IdleHoldSecs(1, 2)))?;
     let listener = listen(E1)?;
     let gaps = attempts(bench, &listener, 20)?;
     ensure!(gaps.iter().all(|gap| *gap >= FIRST.mul_f32(0.99)), "attempts sooner than configured: {gaps:?}");

@@ -6,7 +6,7 @@ use crate::bench::{Bench, same};
 use crate::open::{EXTENDED_MESSAGE, FOUR_OCTET_AS};
 use crate::plan::{Knob, Plan};
 use crate::routes::{Route, many, mp_reach, withdraw, withdraw_octets};
-use crate::speaker::{C1, C2, Conn, DUT_ASN, E1, E2, N1, Who, client, spare};
+use crate::speaker::{C1, C2, Conn, DUT_ASN, E1, E2, N1, WITNESS, Who, client, spare};
 use crate::wire::*;
 
 crate::rows! { e1 e23 e24 e27 e28 e29 e30 e31 e32 e33 e35 e36 e37 e39 e40 }
@@ -226,6 +226,9 @@ fn e36(bench: &mut Bench) -> Result<()> {
     inside.unlearn(P)?;
     outside.unlearn(P)?;
     bench.settle(&mut conn, &mut inside)?;
+    // Others may say it in words that do not name the route.
+    let is_logged = bench.daemon()?.log().contains(P) || bench.make != crate::dut::Make::Ours;
+    ensure!(is_logged, "the log does not say which route was left out");
     conn.is_up()?;
     inside.is_up()?;
     outside.is_up()
@@ -350,7 +353,7 @@ fn e40(bench: &mut Bench) -> Result<()> {
     let count =
         std::env::var("CONFORMANCE_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000_u64);
     let seed = std::env::var("CONFORMANCE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
-    bench.start(spares(0))?;
+    bench.start(spares(0).with(WITNESS, Knob::HoldSecs(7200)))?;
     let mut others = [bench.establish(C1)?, bench.establish(E2)?, bench.establish(N1)?];
     let mut dice = Dice(seed);
     let corpus = [
@@ -382,6 +385,7 @@ fn e40(bench: &mut Bench) -> Result<()> {
         if sessions % 50 == 0 {
             for other in &mut others {
                 other.is_up().with_context(|| format!("after {said} of seed {seed}"))?;
+                other.send(&keepalive())?;
                 other.heard.clear();
                 other.changes.clear();
             }

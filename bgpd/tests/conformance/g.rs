@@ -236,19 +236,27 @@ fn g15(bench: &mut Bench) -> Result<()> {
         conn.handshake(&who.open())?;
         Ok(conn)
     };
-    let (mut first, mut last) = (meet(C1, 1)?, meet(C2, 4)?);
+    let (mut first, mut middle, mut last) = (meet(C1, 1)?, meet(N1, 2)?, meet(C2, 4)?);
     // The mesh comes up meanwhile; the route shows when it has.
     first.send(&Route::of(C1).announce(&[P]))?;
-    let told = last.learn(P)?;
-    ensure!(told.numbers(CLUSTER_LIST).len() <= 3, "a long way: {:?}", told.numbers(CLUSTER_LIST));
+    for (observer, reflectors) in [(&mut middle, 2), (&mut last, 3)] {
+        let told = observer.learn(P)?;
+        let clusters = told.numbers(CLUSTER_LIST);
+        ensure!(clusters.len() <= reflectors, "a long way: {clusters:?}");
+    }
     for round in 1..4 {
         first.send(&withdraw(&[P]))?;
-        last.unlearn(P)?;
-        last.pump(Duration::from_millis(100), |_| false)?;
-        same("withdrawals", last.count(P).1, round)?;
+        for observer in [&mut middle, &mut last] {
+            observer.unlearn(P)?;
+            // No other path is tried on the way: one pass, one withdrawal.
+            observer.pump(Duration::from_millis(100), |_| false)?;
+            same("announcements and withdrawals", observer.count(P), (round, round))?;
+        }
         first.send(&Route::of(C1).announce(&[P]))?;
+        middle.learn(P)?;
         last.learn(P)?;
     }
+    ensure!(first.told(P).is_none(), "its own route came back to the first");
     daemons.iter().try_for_each(|daemon| daemon.alive())
 }
 

@@ -13,20 +13,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use libtest_mimic::Arguments;
 
-use crate::dut::{Make, NO_WORD};
-use crate::{Outcomes, SECTIONS, THREADS, judge, rows_of};
+use crate::dut::{Make, NO_WORD, WHICH};
+use crate::{Outcomes, SECTIONS, rows_of};
 
 const MARKS: [&str; 2] = ["<!-- conformance -->\n", "<!-- end of conformance -->"];
 /// Set where rows take the minutes that their text asks for.
 pub(crate) const LONG: &str = "CONFORMANCE_LONG";
 const REASON_CHARS_MAX: usize = 160;
 
-/// Runs every row against every daemon and prints Markdown.
+/// Runs every row against every daemon, one after the other, and prints Markdown.
 pub(crate) fn print() -> ExitCode {
-    match if env::var_os(LONG).is_some() { draw().map(|()| ExitCode::SUCCESS) } else { again() } {
-        Ok(code) => code,
+    match draw() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let _ = writeln!(io::stderr(), "{why:#}");
             ExitCode::FAILURE
@@ -34,33 +33,37 @@ pub(crate) fn print() -> ExitCode {
     }
 }
 
-/// The same once more, with rows that need minutes in full.
-fn again() -> Result<ExitCode> {
-    let status = Command::new(env::current_exe()?).args(env::args_os().skip(1)).env(LONG, "1").status()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 fn draw() -> Result<()> {
     let asked = |word: &str| env::args().any(|argument| argument == word);
-    let mut results = Vec::new();
-    for make in Make::ALL {
-        if asked("--kept") {
-            results.push((make, kept(make)?));
-            continue;
-        }
-        writeln!(io::stderr(), "{} {}", make.title(), make.version())?;
-        let log = directory()?.join(format!("{}.log", make.word()));
-        let logfile = Some(log.to_string_lossy().into_owned());
-        let arguments =
-            Arguments { test_threads: Some(THREADS), quiet: true, logfile, ..Arguments::default() };
-        results.push((make, judge(&arguments, make).1));
+    if !asked("--kept") {
+        Make::ALL.into_iter().try_for_each(run)?;
     }
+    let results = Make::ALL.map(|make| kept(make).map(|outcomes| (make, outcomes)));
+    let results: Vec<_> = results.into_iter().collect::<Result<_>>()?;
     let (table, losses) = (render(&results), losses(&results));
     io::stdout().write_all(format!("{table}\n{losses}").as_bytes())?;
     if asked("--write") {
         write(&table, &losses)?;
     }
     Ok(())
+}
+
+/// A run of its own for each daemon, because which it is a case learns from the environment; that rows are not passed is
+/// what it is for. What became of them is kept, and what was kept before is gone.
+fn run(make: Make) -> Result<()> {
+    writeln!(io::stderr(), "{} {}", make.title(), make.version())?;
+    let (file, log) = (kept_in(make)?, directory()?.join(format!("{}.log", make.word())));
+    if file.exists() {
+        fs::remove_file(&file)?;
+    }
+    let mut rows = Command::new(env::current_exe()?);
+    rows.arg("--quiet").stdout(fs::File::create(log)?).env(WHICH, make.word()).env(LONG, "1");
+    rows.status()?;
+    Ok(())
+}
+
+fn kept_in(make: Make) -> Result<PathBuf> {
+    Ok(directory()?.join(format!("{}.txt", make.word())))
 }
 
 fn workspace() -> &'static Path {
@@ -98,12 +101,12 @@ pub(crate) fn keep(make: Make, outcomes: &Outcomes) -> Result<()> {
         Some(why) => format!("{name} {}\n", reason(why)),
     };
     let text: String = outcomes.iter().map(line).collect();
-    Ok(fs::write(directory()?.join(format!("{}.txt", make.word())), text)?)
+    Ok(fs::write(kept_in(make)?, text)?)
 }
 
 fn kept(make: Make) -> Result<Outcomes> {
-    let path = directory()?.join(format!("{}.txt", make.word()));
-    let text = fs::read_to_string(&path).with_context(|| format!("{} has not been run", make.title()))?;
+    let text =
+        fs::read_to_string(kept_in(make)?).with_context(|| format!("{} has not been run", make.title()))?;
     let lines: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(' ')).collect();
     let rows = SECTIONS.iter().flat_map(|(_, parts)| rows_of(parts));
     let outcome = |name: &'static str| match lines.get(name) {

@@ -43,14 +43,17 @@ const NAMES: [(Make, &str, &str); 5] = [
     (Make::OpenBgpd, "openbgpd", "OpenBGPD"),
 ];
 
+/// The variable that says which.
+pub(crate) const WHICH: &str = "CONFORMANCE_DUT";
+
 impl Make {
     pub(crate) const ALL: [Make; 5] = [Make::Ours, Make::Bird, Make::Frr, Make::GoBgp, Make::OpenBgpd];
 
     /// The one the environment asks for.
     pub(crate) fn wanted() -> Result<Make> {
-        let word = env::var("CONFORMANCE_DUT").unwrap_or_else(|_| "bgpd".to_owned());
+        let word = env::var(WHICH).unwrap_or_else(|_| "bgpd".to_owned());
         let found = NAMES.iter().find(|(_, known, _)| *known == word).map(|(make, ..)| *make);
-        found.with_context(|| format!("CONFORMANCE_DUT={word}: expected bgpd, bird, frr, gobgp or openbgpd"))
+        found.with_context(|| format!("{WHICH}={word}: expected bgpd, bird, frr, gobgp or openbgpd"))
     }
 
     pub(crate) fn word(self) -> &'static str {

@@ -219,8 +219,8 @@ fn binary() -> Result<String> {
     Ok(ours::binary()?.to_string_lossy().into_owned())
 }
 
-/// Three reflectors in a full mesh, 10.0.0.1 to 3, and a fourth that is a client of the third; C1 is a client of the first
-/// and C2 one of the fourth.
+/// Three reflectors in a full mesh, 10.0.0.1 to 3, and a fourth that is a client of the third; C1 is a client of the
+/// first, N1 of the second and C2 of the fourth.
 pub(super) fn reflectors() -> Result<Vec<Daemon>> {
     shell::feed(
         shell::command("ip").args(["-n", "dut", "-batch", "-"]),
@@ -228,7 +228,7 @@ pub(super) fn reflectors() -> Result<Vec<Daemon>> {
     )?;
     let peers: [&[(&str, bool)]; 4] = [
         &[("10.0.0.2", false), ("10.0.0.3", false), ("10.0.0.21", true)],
-        &[("10.0.0.1", false), ("10.0.0.3", false)],
+        &[("10.0.0.1", false), ("10.0.0.3", false), ("10.0.0.31", true)],
         &[("10.0.0.1", false), ("10.0.0.2", false), ("10.0.0.4", true)],
         &[("10.0.0.3", false), ("10.0.0.22", true)],
     ];
