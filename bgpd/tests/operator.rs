@@ -206,6 +206,41 @@ fn a_password_on_one_side_only_is_explained() -> Result<()> {
     })
 }
 
+/// One key for a whole range (`TCP_MD5SIG_EXT`): who has it is let in, who has another or none never gets a connection.
+#[test]
+fn peers_from_a_range_need_its_key() -> Result<()> {
+    isolated(here!(), &[bird::NEED], || {
+        let nodes = Underlay::new()?.nodes(&["ours", "member", "stranger", "naked"])?;
+        let secret = write("range.secret", "one\n")?;
+        let [a, b, c, _] = nodes[0].v4.octets();
+        let yaml = format!(
+            "asn: {ASN}\nrouterId: {}\npeers:\n- {{ name: nodes, range: {a}.{b}.{c}.0/24, asn: {ASN}, families: [ipv4], \
+             password: {{ file: {} }} }}\n",
+            nodes[0].v4,
+            secret.display()
+        );
+        let ours = Bgpd::start_yaml(&nodes[0], &yaml)?;
+        let plan = |node: &Node| Plan::new(node, ASN).neighbors(node, &nodes[0], ASN);
+        let _naked = Bird::start(&nodes[3], plan(&nodes[3]))?;
+        let _stranger = Bird::start(&nodes[2], plan(&nodes[2]).each(|one| one.password("another")))?;
+        // The kernel counts what it drops: with a wrong signature, and with none.
+        for counter in ["TcpExtTCPMD5Failure", "TcpExtTCPMD5NotFound"] {
+            wait::until(counter, SOON, || {
+                let counted = nodes[0].sh(&format!("nstat -asz {counter} | tail -n 1"))?;
+                let count = counted.split_whitespace().nth(1).unwrap_or("0");
+                ensure!(count != "0", "{counted}");
+                Ok(())
+            })?;
+        }
+        let _member = Bird::start(&nodes[1], plan(&nodes[1]).each(|one| one.password("one")))?;
+        ours.wait_established(nodes[1].v4.into())?;
+        for node in &nodes[2..] {
+            ensure!(ours.peer(node.v4.into()).is_err(), "{} was let in", node.name);
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn an_external_peer_without_a_policy_is_explained_and_exchanges_nothing() -> Result<()> {
     isolated(here!(), &[bird::NEED], || {

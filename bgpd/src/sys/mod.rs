@@ -274,6 +274,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_find_no_room_name_the_limit_that_the_operator_can_raise() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        // Bounded: more than the largest limit in use has room for.
+        let refusal = (0..200_000u32).find_map(|n| {
+            let peer = KeyScope::Host(IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + n)));
+            set_md5_key(&listener, peer, &[b'k'; 80]).err()
+        });
+        let refusal = refusal.expect("the kernel's option memory is bounded");
+        let limit = std::fs::read_to_string("/proc/sys/net/core/optmem_max").unwrap_or_default();
+        assert!(matches!(refusal, KeyError::OptionMemory { .. }), "{refusal}");
+        let said = refusal.to_string();
+        assert!(said.contains("raise net.core.optmem_max") && said.contains(limit.trim()), "{said}");
+        // One key for a whole range takes the room of one.
+        clear_md5_key(&listener, KeyScope::Host(IpAddr::from([10, 0, 0, 0]))).unwrap();
+        set_md5_key(&listener, KeyScope::Prefix(IpAddr::from([10, 1, 0, 0]), 16), b"secret").unwrap();
+    }
+
+    #[test]
     fn unread_and_unsent_count_octets() {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

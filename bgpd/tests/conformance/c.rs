@@ -504,5 +504,11 @@ fn c22(bench: &mut Bench) -> Result<()> {
         let restarted = theirs.value(GRACEFUL_RESTART).is_some_and(|value| value[0] & 0x80 != 0);
         same(&format!("R in the OPEN after SIG{signal}"), restarted, true)?;
     }
-    Ok(())
+    // And with Cease all the same, where that is configured.
+    let ceases = PATIENT.replace(" }", ", ceaseOnExit: true }");
+    bench.start(spares(0).alone().with(E1, Knob::Graceful(60)).more(&ceases))?;
+    let mut conn = bench.establish_with(E1, &E1.open().graceful(0, 60, &[(V4, 0x80)]))?;
+    bench.daemon()?.signal("TERM")?;
+    conn.reset(6, 2)?;
+    bench.daemon()?.wait_exit(Duration::from_secs(10)).map(drop)
 }
