@@ -5,6 +5,7 @@
 //! `==`: paths are sorted, weights have no common divisor, flags that the kernel adds for its own use (dead, linkdown,
 //! offloaded) are left out, and whatever we would never write ourselves is [`Target::Other`], which equals nothing we want.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use bgp_proto::attr::MacAddr;
@@ -224,7 +225,9 @@ pub(super) enum LinkKind {
 
 /// A permanent entry of a VXLAN device: which hardware address a neighbour has, or behind which end of the tunnel a
 /// hardware address is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// In order, those of which the kernel keeps only one are neighbours: it knows neighbours by address, ends by hardware address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Neighbour {
     /// The device.
     pub(super) ifindex: u32,
@@ -234,6 +237,22 @@ pub(super) struct Neighbour {
     pub(super) addr: IpAddr,
     /// The hardware address.
     pub(super) mac: MacAddr,
+}
+
+impl Ord for Neighbour {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let table = (self.ifindex, self.is_forwarding).cmp(&(other.ifindex, other.is_forwarding));
+        table.then_with(|| match self.is_forwarding {
+            true => (self.mac, self.addr).cmp(&(other.mac, other.addr)),
+            false => (self.addr, self.mac).cmp(&(other.addr, other.mac)),
+        })
+    }
+}
+
+impl PartialOrd for Neighbour {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// An address of the node.

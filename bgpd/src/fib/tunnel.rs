@@ -12,7 +12,7 @@
 //! Somebody else's device (`tunnel.owner: external`) is looked at and never touched. What the kernel refuses is told
 //! once, and tried again by the clock; meanwhile the pool's routes wait and all others go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ const OVERHEAD_IPIP: u32 = 20;
 const OVERHEAD_VXLAN: [u32; 2] = [50, 70];
 /// Below this a device is of no use, whatever the links say.
 const MTU_MIN: [u32; 2] = [576, 1280];
+/// Far ends of all VXLAN devices together: more than ten times the nodes of the largest clusters.
+pub(super) const FAR_ENDS_MAX: usize = 1 << 16;
 /// Waits after a refusal, doubled each time.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(64);
@@ -55,8 +57,25 @@ pub(super) enum ExitKind {
     Theirs,
 }
 
-/// Far ends of VXLAN devices: by the device's place in the configuration and the end's address, the hardware address there.
-pub(super) type FarEnds = BTreeMap<(usize, IpAddr), MacAddr>;
+/// Far ends of VXLAN devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FarEnds {
+    /// By the device's place in the configuration and the end's address, the hardware address there.
+    ends: BTreeMap<(usize, IpAddr), MacAddr>,
+    /// Devices some of whose far ends are not here, because there are too many.
+    crowded: BTreeSet<usize>,
+}
+
+impl FarEnds {
+    /// Adds one, if there is room.
+    pub(super) fn add(&mut self, device: usize, end: IpAddr, mac: MacAddr) {
+        if self.ends.len() < FAR_ENDS_MAX || self.ends.contains_key(&(device, end)) {
+            self.ends.insert((device, end), mac);
+        } else {
+            self.crowded.insert(device);
+        }
+    }
+}
 
 /// One request to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +120,10 @@ pub(super) struct Tunnels {
     /// Entries of our devices in the kernel.
     held: BTreeSet<Neighbour>,
     wanted: FarEnds,
+    /// Entries to be added, or none of these and entries to be dropped, worked out in one go.
+    entries: VecDeque<TunnelOp>,
+    /// The entries to be added and dropped may be others by now.
+    stale: bool,
     /// Something may be left to do.
     dirty: bool,
 }
@@ -111,13 +134,25 @@ struct Slot {
     device: Device,
     problem: Option<String>,
     problem_told: Option<String>,
+    is_crowded: bool,
     attempts: u32,
     retry_at: Option<Instant>,
 }
 
 impl Slot {
     fn new(device: Device) -> Slot {
-        Slot { device, problem: None, problem_told: None, attempts: 0, retry_at: None }
+        Slot { device, problem: None, problem_told: None, is_crowded: false, attempts: 0, retry_at: None }
+    }
+
+    /// What is wrong with it.
+    fn trouble(&self) -> Option<String> {
+        let name = &self.device.name;
+        let crowd = || {
+            format!(
+                "more than {FAR_ENDS_MAX} far ends of tunnels: routes to the others through {name} lead nowhere"
+            )
+        };
+        self.problem.clone().or_else(|| self.is_crowded.then(crowd))
     }
 
     fn waits(&self, now: Instant) -> bool {
@@ -137,24 +172,35 @@ impl Tunnels {
         }
         self.retired.retain(|gone| devices.iter().all(|device| device.name != gone.name));
         self.slots = devices.iter().cloned().map(Slot::new).collect();
-        self.dirty = true;
+        self.look_again();
     }
 
     /// Nothing is wanted any more: the daemon takes its devices with it.
     pub(super) fn leave(&mut self) {
-        self.wanted.clear();
+        self.wanted = FarEnds::default();
         self.configure(&[]);
     }
 
     /// Other far ends are wanted.
     pub(super) fn want(&mut self, far_ends: FarEnds) {
-        self.dirty |= self.wanted != far_ends;
+        if self.wanted == far_ends {
+            return;
+        }
         self.wanted = far_ends;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            slot.is_crowded = self.wanted.crowded.contains(&index);
+        }
+        self.look_again();
     }
 
     /// The underlay changed.
     pub(super) fn poke(&mut self) {
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
         self.dirty = true;
+        self.stale = true;
     }
 
     /// Where routes can leave now, in the order of the configuration.
@@ -184,13 +230,13 @@ impl Tunnels {
     /// All entries of our devices, as read.
     pub(super) fn holds(&mut self, held: BTreeSet<Neighbour>) {
         self.held = held;
-        self.dirty = true;
+        self.look_again();
     }
 
     /// A device went, with its entries.
     pub(super) fn link_went(&mut self, ifindex: u32) {
         self.held.retain(|entry| entry.ifindex != ifindex);
-        self.dirty = true;
+        self.look_again();
     }
 
     /// Whether there may be something to do right now.
@@ -205,9 +251,9 @@ impl Tunnels {
 
     /// A problem that came or went since it was last told, with its device's name.
     pub(super) fn poll_problem(&mut self) -> Option<(String, Option<String>)> {
-        let slot = self.slots.iter_mut().find(|slot| slot.problem != slot.problem_told)?;
-        slot.problem_told.clone_from(&slot.problem);
-        Some((slot.device.name.clone(), slot.problem.clone()))
+        let slot = self.slots.iter_mut().find(|slot| slot.trouble() != slot.problem_told)?;
+        slot.problem_told = slot.trouble();
+        Some((slot.device.name.clone(), slot.problem_told.clone()))
     }
 }
 
@@ -226,6 +272,7 @@ impl Tunnels {
             if slot.retry_at.is_some_and(|at| at <= now) {
                 slot.retry_at = None;
                 self.dirty = true;
+                self.stale = true;
             }
         }
         if !self.dirty {
@@ -239,7 +286,7 @@ impl Tunnels {
             }
         }
         if ops.is_empty() {
-            self.entries(underlay, is_settled, now, max, ops);
+            self.next_entries(underlay, is_settled, now, max, ops);
         }
         if ops.is_empty() && is_settled == [true; 2] {
             self.retire(underlay, ops);
@@ -248,44 +295,78 @@ impl Tunnels {
         self.dirty = !ops.is_empty();
     }
 
-    fn entries(
-        &self,
+    /// The next of the entries; what is left of them is worked out anew when all are done, because drops follow additions.
+    fn next_entries(
+        &mut self,
         underlay: &Underlay,
         is_settled: [bool; 2],
         now: Instant,
         max: usize,
         ops: &mut Vec<TunnelOp>,
     ) {
-        for (index, slot) in self.slots.iter().enumerate() {
-            let DeviceKind::Vxlan { .. } = slot.device.kind else { continue };
-            let Some(link) =
-                underlay.link_named(&slot.device.name).filter(|_| slot.device.owner == Owner::Own)
-            else {
-                continue;
-            };
-            if slot.waits(now) {
-                continue;
-            }
-            let of_device =
-                self.wanted.range((index, LOWEST)..).take_while(|((device, _), _)| *device == index);
-            let mut wanted = BTreeSet::new();
-            let mut macs = BTreeSet::new();
-            for ((_, end), mac) in of_device {
-                let (ifindex, mac) = (link.ifindex, *mac);
-                wanted.insert(Neighbour { ifindex, is_forwarding: false, addr: gateway(*end, mac), mac });
-                // A node with two addresses is behind the first.
-                if macs.insert(mac) {
-                    wanted.insert(Neighbour { ifindex, is_forwarding: true, addr: *end, mac });
-                }
-            }
-            let op = |action| TunnelOp { device: Some(index), action };
-            let missing = wanted.difference(&self.held);
-            ops.extend(missing.take(max).map(|entry| op(Action::AddNeighbour(*entry))));
-            if ops.is_empty() && is_settled[usize::from(slot.device.version == Version::V6)] {
-                let surplus = self.held.difference(&wanted).filter(|entry| entry.ifindex == link.ifindex);
-                ops.extend(surplus.take(max).map(|entry| op(Action::DropNeighbour(*entry))));
+        if self.stale {
+            self.stale = false;
+            self.entries = self.missing(underlay, now);
+            if self.entries.is_empty() {
+                self.entries = self.surplus(underlay, now);
             }
         }
+        let may_go = |op: &TunnelOp| match (&op.action, op.device.and_then(|index| self.slots.get(index))) {
+            (Action::DropNeighbour(_), Some(slot)) => {
+                is_settled[usize::from(slot.device.version == Version::V6)]
+            }
+            _ => true,
+        };
+        let ready = self.entries.iter().take(max).take_while(|op| may_go(op)).count();
+        ops.extend(self.entries.drain(..ready));
+        // What waits for routes to go is looked at with the next change.
+        self.stale |= self.entries.is_empty() == (ready > 0);
+    }
+
+    /// VXLAN devices of ours that are there, with their places and numbers.
+    fn own<'a>(&'a self, underlay: &'a Underlay, now: Instant) -> impl Iterator<Item = (usize, u32)> + 'a {
+        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+            let is_vxlan = matches!(slot.device.kind, DeviceKind::Vxlan { .. });
+            let is_ours = slot.device.owner == Owner::Own && is_vxlan && !slot.waits(now);
+            let link = underlay.link_named(&slot.device.name).filter(|_| is_ours)?;
+            Some((index, link.ifindex))
+        })
+    }
+
+    /// The entries that a device should have.
+    fn due(&self, index: usize, ifindex: u32) -> BTreeSet<Neighbour> {
+        let of_device =
+            self.wanted.ends.range((index, LOWEST)..).take_while(|((device, _), _)| *device == index);
+        let mut due = BTreeSet::new();
+        let mut macs = BTreeSet::new();
+        for ((_, end), mac) in of_device {
+            let mac = *mac;
+            due.insert(Neighbour { ifindex, is_forwarding: false, addr: gateway(*end, mac), mac });
+            // A node with two addresses is behind the first.
+            if macs.insert(mac) {
+                due.insert(Neighbour { ifindex, is_forwarding: true, addr: *end, mac });
+            }
+        }
+        due
+    }
+
+    fn missing(&self, underlay: &Underlay, now: Instant) -> VecDeque<TunnelOp> {
+        let of_device = |(index, ifindex)| {
+            let due = self.due(index, ifindex);
+            let missing = due.into_iter().filter(|entry| !self.held.contains(entry));
+            missing.map(move |entry| TunnelOp { device: Some(index), action: Action::AddNeighbour(entry) })
+        };
+        self.own(underlay, now).flat_map(of_device).collect()
+    }
+
+    fn surplus(&self, underlay: &Underlay, now: Instant) -> VecDeque<TunnelOp> {
+        let of_device = |(index, ifindex)| {
+            let due = self.due(index, ifindex);
+            let held = self.held.range(first_of(ifindex)..).take_while(move |entry| entry.ifindex == ifindex);
+            let surplus = held.filter(move |entry| !due.contains(entry));
+            surplus.map(move |entry| TunnelOp { device: Some(index), action: Action::DropNeighbour(*entry) })
+        };
+        self.own(underlay, now).flat_map(of_device).collect()
     }
 
     /// Devices that are configured no more: one that Linux made by itself cannot be unmade, only emptied.
@@ -310,10 +391,15 @@ impl Tunnels {
     /// What became of an operation.
     pub(super) fn settle(&mut self, op: &TunnelOp, outcome: &Outcome, now: Instant) {
         self.dirty = true;
+        self.stale |= !op.is_about_entries() || *outcome != Outcome::Done;
         match (&op.action, outcome) {
             (Action::AddNeighbour(entry), Outcome::Done) => {
                 // The new entry took the place of one for the same neighbour or the same hardware address.
-                self.held.retain(|old| !is_in_place_of(entry, old));
+                let others =
+                    self.held.range(first_of_place(entry)..).take_while(|old| is_in_place_of(entry, old));
+                for old in others.copied().collect::<Vec<_>>() {
+                    self.held.remove(&old);
+                }
                 self.held.insert(*entry);
             }
             (Action::DropNeighbour(entry), Outcome::Done | Outcome::Absent) => drop(self.held.remove(entry)),
@@ -358,6 +444,19 @@ pub(super) fn gateway(end: IpAddr, mac: MacAddr) -> IpAddr {
             let octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
             IpAddr::V6(octets.into())
         }
+    }
+}
+
+/// What comes before all entries of a device.
+fn first_of(ifindex: u32) -> Neighbour {
+    Neighbour { ifindex, is_forwarding: false, addr: LOWEST, mac: MacAddr([0; 6]) }
+}
+
+/// What comes before all entries of which the kernel keeps only one, this among them.
+fn first_of_place(entry: &Neighbour) -> Neighbour {
+    match entry.is_forwarding {
+        true => Neighbour { addr: LOWEST, ..*entry },
+        false => Neighbour { mac: MacAddr([0; 6]), ..*entry },
     }
 }
 

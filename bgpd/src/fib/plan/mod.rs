@@ -318,14 +318,14 @@ impl Plan {
         if !std::mem::take(&mut self.far_ends_stale) {
             return None;
         }
-        let mut ends = FarEnds::new();
+        let mut ends = FarEnds::default();
         for (_, wish) in self.wishes.iter() {
             let Some(lane) = wish.lane() else { continue };
             for hop in wish.hops() {
                 if let Ok(Out::Tunnel { far_end: Some((end, mac)), .. }) =
                     out(hop, wish.lane(), hops, &self.exits)
                 {
-                    ends.insert((lane.device, end), mac);
+                    ends.add(lane.device, end, mac);
                 }
             }
         }

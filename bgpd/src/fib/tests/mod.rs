@@ -1,6 +1,7 @@
 //! Tests of the FIB as a whole: against a model of the kernel, against a kernel whose notifications are lost, and against
 //! the clock.
 
+mod far_ends;
 mod million;
 mod model;
 mod overrun;
