@@ -6,16 +6,17 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::desired::{Format, Level, Log};
 
 /// Changes what is logged while the daemon runs.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    filter: Option<reload::Handle<EnvFilter, Registry>>,
+    filter: Option<reload::Handle<Targets, Registry>>,
     started_with: Log,
 }
 
@@ -47,26 +48,27 @@ impl Handle {
     }
 }
 
-fn filter(level: Level) -> EnvFilter {
+fn filter(level: Level) -> Targets {
     match environment() {
         Some(Ok(filter)) => filter,
-        None | Some(Err(_)) => EnvFilter::new(directives(level)),
+        None | Some(Err(_)) => targets(level),
     }
 }
 
-fn environment() -> Option<Result<EnvFilter, tracing_subscriber::filter::ParseError>> {
-    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty())?;
-    Some(directives.parse::<EnvFilter>())
+fn environment() -> Option<Result<Targets, ParseError>> {
+    let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty())?;
+    Some(directives.parse())
 }
 
-fn directives(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "warn,bgpd=info",
-        Level::Debug => "warn,bgpd=debug",
-        Level::Trace => "warn,bgpd=trace",
-    }
+fn targets(level: Level) -> Targets {
+    let (others, own) = match level {
+        Level::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        Level::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        Level::Info => (LevelFilter::WARN, LevelFilter::INFO),
+        Level::Debug => (LevelFilter::WARN, LevelFilter::DEBUG),
+        Level::Trace => (LevelFilter::WARN, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(others).with_target("bgpd", own)
 }
 
 #[cfg(test)]
@@ -74,10 +76,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_level_is_a_filter() {
-        for level in [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace] {
-            let text = directives(level);
-            assert!(text.parse::<EnvFilter>().is_ok(), "{text}");
+    fn other_crates_only_get_to_warn() {
+        for (level, own) in [
+            (Level::Error, LevelFilter::ERROR),
+            (Level::Warn, LevelFilter::WARN),
+            (Level::Info, LevelFilter::INFO),
+            (Level::Debug, LevelFilter::DEBUG),
+            (Level::Trace, LevelFilter::TRACE),
+        ] {
+            let targets = targets(level);
+            let passes = |target: &str, at: LevelFilter| {
+                at.into_level().is_some_and(|at| targets.would_enable(target, &at))
+            };
+            assert!(passes("bgpd::fib", own), "{level:?}");
+            assert_eq!(passes("hyper", LevelFilter::WARN), level != Level::Error);
+            assert!(!passes("hyper", LevelFilter::INFO));
         }
+    }
+
+    #[test]
+    fn the_environments_syntax_is_that_of_tracing() {
+        let targets: Targets = "bgpd=debug,bgpd::fib=trace".parse().unwrap();
+        assert!(targets.would_enable("bgpd::fib::task", &tracing::Level::TRACE));
+        assert!(!targets.would_enable("bgpd::core", &tracing::Level::TRACE));
+        assert!("bgpd=loud".parse::<Targets>().is_err());
     }
 }
