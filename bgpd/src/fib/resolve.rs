@@ -227,7 +227,7 @@ impl Underlay {
 
     /// Who has a route of ours in the way: the same prefix, table and metric, another protocol.
     pub(super) fn owner(&self, prefix: &Prefix, place: Place) -> Option<Owner> {
-        let route = self.routes.get(prefix)?.iter().find(|route| route.place == place)?;
+        let route = self.at(prefix).iter().find(|route| route.place == place)?;
         Some(Owner { protocol: route.protocol })
     }
 
@@ -275,7 +275,15 @@ impl Underlay {
             let paths = route.target.paths();
             route.protocol == RTPROT_KERNEL && !paths.is_empty() && paths.iter().all(|p| p.gateway.is_none())
         };
-        self.routes.get(prefix).is_some_and(|routes| routes.iter().any(is_link))
+        self.at(prefix).iter().any(is_link)
+    }
+
+    /// The routes of others to exactly this prefix. Most prefixes that are asked for are of a length that nobody else has.
+    fn at(&self, prefix: &Prefix) -> &[Foreign] {
+        if !self.lengths[slot(prefix.version())].contains_key(&prefix.len()) {
+            return &[];
+        }
+        self.routes.get(prefix).map_or(&[], Vec::as_slice)
     }
 
     fn resolve_link_local(&self, addr: Ipv6Addr) -> Result<Resolution, Unresolved> {

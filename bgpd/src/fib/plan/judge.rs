@@ -287,6 +287,9 @@ impl Plan {
 
     /// The prefix is refused no longer.
     fn acquit(&mut self, prefix: &Prefix, goal: Goal) {
+        if self.refused.is_empty() {
+            return;
+        }
         let Some(refused) = self.refused.remove(prefix) else { return };
         if let Some(at) = refused.retry_at {
             self.retries.remove(&(at, *prefix));

@@ -621,6 +621,9 @@ fn forgive(
     retries: &mut BTreeSet<(Instant, Prefix)>,
     prefix: &Prefix,
 ) {
+    if refused.is_empty() {
+        return;
+    }
     let Some(refused) = refused.get_mut(prefix) else { return };
     refused.attempts = 0;
     if let Some(at) = refused.retry_at.take() {

@@ -25,13 +25,17 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn find(&self, prefix: &Prefix) -> Option<SlotId> {
-        let hash = self.hasher.hash_one(prefix);
+        self.find_hashed(self.hasher.hash_one(prefix), prefix)
+    }
+
+    fn find_hashed(&self, hash: u64, prefix: &Prefix) -> Option<SlotId> {
         self.numbers.find(hash, |id| has(&self.slots, *id, prefix)).copied()
     }
 
     /// The slot of a prefix, a new one if it has none. `None` if there are more prefixes than numbers.
     pub(super) fn find_or_make(&mut self, prefix: Prefix, states: &mut States) -> Option<SlotId> {
-        if let Some(id) = self.find(&prefix) {
+        let hash = self.hasher.hash_one(prefix);
+        if let Some(id) = self.find_hashed(hash, &prefix) {
             return Some(id);
         }
         let id = match self.free.pop() {
@@ -45,7 +49,7 @@ impl Slots {
         *self.slots.get_mut(id.0 as usize)? = Some(Slot::new(prefix, states));
         let (slots, hasher) = (&self.slots, &self.hasher);
         let rehash = |id: &SlotId| prefix_of(slots, *id).map_or(0, |prefix| hasher.hash_one(prefix));
-        self.numbers.insert_unique(hasher.hash_one(prefix), id, rehash);
+        self.numbers.insert_unique(hash, id, rehash);
         Some(id)
     }
 
