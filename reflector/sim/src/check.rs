@@ -24,7 +24,9 @@ pub fn check(world: &World) -> Option<String> {
     let owners = owners(world);
     for node in &world.nodes {
         let Some(process) = &node.process else { return Some(format!("{} is not running", node.id.0)) };
-        let wrong = sessions(world, node, process).or_else(|| kernel(world, node, process, &owners));
+        let wrong = sessions(world, node, process)
+            .or_else(|| kernel(world, node, process, &owners))
+            .or_else(|| round(node, process).map(|nlri| format!("{} has {nlri} from itself", node.id.0)));
         if wrong.is_some() {
             return wrong;
         }
@@ -117,6 +119,19 @@ pub(crate) fn told(process: &Process, to: NodeId) -> BTreeMap<(Family, Nlri), At
         Some(((family, nlri), attrs))
     });
     told.collect()
+}
+
+/// A path that has been here before: its AS_PATH, ORIGINATOR_ID or CLUSTER_LIST says so (RFC 4271 section 9.1.2, RFC 4456
+/// section 8).
+fn round(node: &Node, process: &Process) -> Option<Nlri> {
+    let table = &process.table;
+    let was_here = |attrs: &AttrSet| {
+        attrs.as_path().count(node.plan.asn) > 0
+            || attrs.originator_id() == Some(node.plan.router_id)
+            || attrs.cluster_list().contains(node.plan.cluster_id)
+    };
+    let mut all = FamilySet::UNICAST.iter().flat_map(|f| table.prefixes(f, None).map(move |p| (f, p)));
+    all.find_map(|(family, (id, nlri))| table.paths(family, id).any(|p| was_here(p.attrs)).then_some(nlri))
 }
 
 /// The kernel has a way to everything, and it is the right one.
