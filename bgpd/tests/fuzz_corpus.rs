@@ -50,3 +50,8 @@ fn tables() {
 fn clusters() {
     replay("cluster", targets::cluster);
 }
+
+#[test]
+fn files_and_commands_of_bird() {
+    replay("birdcfg", targets::birdcfg);
+}

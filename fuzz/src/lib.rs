@@ -1,9 +1,11 @@
 //! What the fuzz targets do with octets. A target is five lines around one of these; `bgpd/tests/fuzz_corpus.rs` replays the
 //! corpus through the same functions in every test run.
 
+mod birdcfg;
 mod tables;
 mod wire;
 
+pub use birdcfg::birdcfg;
 use sim::random::Random;
 pub use tables::table;
 pub use wire::{attributes, differential, message, roundtrip};

@@ -96,6 +96,11 @@ pub enum PolicyChoice {
 }
 
 impl PolicyChoice {
+    /// Whether it looks at the way that a route's packets take.
+    pub fn depends_on_way(&self) -> bool {
+        matches!(self, PolicyChoice::Policy(policy) if policy.depends_on_way())
+    }
+
     /// Whether two prefixes with equal attributes may fare differently.
     pub fn depends_on_prefix(&self) -> bool {
         match self {

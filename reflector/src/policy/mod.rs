@@ -130,6 +130,11 @@ impl Policy {
         self.rules.iter().flat_map(|r| &r.when).any(Condition::names_prefixes)
     }
 
+    /// Whether it looks at the way that a route's packets take, which may change while the route does not.
+    pub fn depends_on_way(&self) -> bool {
+        self.program.as_ref().is_some_and(Program::depends_on_way)
+    }
+
     /// What the policy says of `subject`.
     pub fn evaluate(&self, subject: &Subject<'_>) -> Verdict {
         if let Some(program) = &self.program {

@@ -207,6 +207,11 @@ impl Program {
     pub(super) fn depends_on_prefix(&self) -> bool {
         reads(&self.body, Attribute::Net)
     }
+
+    /// Whether it looks at the way that a route's packets take.
+    pub(super) fn depends_on_way(&self) -> bool {
+        reads(&self.body, Attribute::Interface) || reads(&self.body, Attribute::Gateway)
+    }
 }
 
 fn reads(body: &[Statement], attribute: Attribute) -> bool {

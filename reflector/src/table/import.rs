@@ -88,6 +88,7 @@ impl Table {
             PolicyChoice::Everything => (None, Naming::Blanket, Marks::default()),
             PolicyChoice::Nothing => return Err(Rejected::NoPolicy),
             PolicyChoice::Policy(policy) => {
+                let link = attrs.next_hop().addr().and_then(|addr| self.next_hops.link(addr));
                 let subject = Subject {
                     family: change.family,
                     nlri: &change.nlri,
@@ -98,6 +99,8 @@ impl Table {
                     facts: Facts {
                         preference: u32::from(PREFERENCE_BGP),
                         from: Some(p.addr),
+                        interface: link.map(|link| link.interface),
+                        gateway: link.map(|link| link.gateway),
                         ..Facts::default()
                     },
                     local_addr: p.up.as_ref().and_then(|up| up.own.of(change.family)?.addr()),
@@ -215,6 +218,39 @@ impl Table {
         };
         let wanted = peers.into_iter().filter(carries).map(|peer| Notice::RefreshWanted { peer, family });
         self.pending.notices.extend(wanted);
+    }
+
+    /// Follows the way to a peer whose import policy looks at ways, for as long as it is up: what it announces first comes before the way
+    /// is known, and what was rejected is held nowhere.
+    pub(super) fn watch_way(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let is_up = peer.up.is_some();
+        let wanted = (is_up && peer.config.import.depends_on_way()).then_some(peer.addr);
+        let watched = core::mem::replace(&mut peer.watched, wanted);
+        if watched != wanted {
+            wanted.into_iter().for_each(|addr| self.next_hops.hold(addr));
+            watched.into_iter().for_each(|addr| self.next_hops.release(addr));
+        }
+    }
+
+    /// Has peers announce their routes again whose import policy looks at ways, where one of these ways is another now.
+    pub(super) fn reimport_over(&mut self, moved: &[IpAddr]) {
+        let is_moved = |addr: IpAddr| moved.binary_search(&addr).is_ok();
+        let watching: BTreeSet<PeerId> =
+            self.peers.iter().filter(|(_, p)| p.watched.is_some()).map(|(id, _)| *id).collect();
+        if watching.is_empty() {
+            return;
+        }
+        for at in 0..self.ribs.len() {
+            let (family, rib) = (self.ribs[at].family, &self.ribs[at]);
+            let through = rib.ids().flat_map(|id| rib.candidates(id)).filter(|c| {
+                watching.contains(&c.peer) && self.attrs.get(c.attrs).next_hop().addr().is_some_and(is_moved)
+            });
+            let directly = self.peers.iter().filter(|(_, p)| p.watched.is_some_and(is_moved));
+            let affected: BTreeSet<PeerId> =
+                through.map(|c| c.peer).chain(directly.map(|(id, _)| *id)).collect();
+            self.want_refresh(affected, family);
+        }
     }
 
     fn use_next_hop(&mut self, attrs: AttrId) {

@@ -409,6 +409,7 @@ impl Table {
             return;
         }
         moved.sort_unstable();
+        self.reimport_over(&moved);
         for at in 0..self.ribs.len() {
             let (attrs, rib) = (&self.attrs, &self.ribs[at]);
             let is_through = |id: &PrefixId| {

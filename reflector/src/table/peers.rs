@@ -151,6 +151,8 @@ pub(super) struct Peer {
     pub(super) up: Option<Up>,
     accepted: Vec<(Family, u32)>,
     pub(super) is_over_limit: bool,
+    /// Its address, where its import policy looks at ways and it is up: the way there is followed.
+    pub(super) watched: Option<IpAddr>,
     rejected: BTreeMap<Rejected, u64>,
     rejections: VecDeque<(Nlri, Rejected)>,
 }
@@ -179,6 +181,7 @@ impl Peer {
             up: None,
             accepted: Vec::new(),
             is_over_limit: false,
+            watched: None,
             rejected: BTreeMap::new(),
             rejections: VecDeque::new(),
         }
@@ -270,7 +273,10 @@ impl Table {
                 != (config.own_as_max, config.role, config.tunnels);
         let kind_changed = peer.config.kind != config.kind;
         peer.config = config;
-        let Some(up) = &peer.up else { return Vec::new() };
+        self.watch_way(id);
+        let Some((peer, up)) = self.peers.get(&id).and_then(|p| Some((p, p.up.as_ref()?))) else {
+            return Vec::new();
+        };
         if import_changed {
             let wanted = up.families.iter().map(|family| Notice::RefreshWanted { peer: id, family });
             self.pending.notices.extend(wanted);
@@ -334,6 +340,7 @@ impl Table {
             interest: has_to_ask.then(Arc::default),
         };
         peer.up = Some(up);
+        self.watch_way(id);
         match self.selection {
             Selection::Deferred => Vec::new(),
             Selection::Running => self.grant(id),

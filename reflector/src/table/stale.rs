@@ -54,6 +54,7 @@ impl Table {
     pub fn peer_down(&mut self, id: PeerId, retention: Retention, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(up) = peer.up.take() else { return self.forget_stale(id) };
+        self.watch_way(id);
         self.askers.forget(id);
         let (restart_time, kept) = match retention {
             Retention::Drop => (Duration::ZERO, FamilySet::EMPTY),

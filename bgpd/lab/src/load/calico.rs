@@ -353,7 +353,8 @@ impl Daemon {
                 let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
                 return Err(Gone(format!("it has exited: {log}")).into());
             }
-            Ok(drop(UnixStream::connect(&socket)?))
+            UnixStream::connect(&socket)?;
+            Ok(())
         })?;
         Ok(daemon)
     }

@@ -5,6 +5,7 @@ mod leaks;
 mod long_lived;
 mod naming;
 mod restart;
+mod ways;
 
 use bgp_proto::attr::{Community, Origin};
 use bgp_proto::{
