@@ -29,7 +29,7 @@ fn a_peer_is_asked_again_when_the_way_that_its_policy_looks_at_is_known() {
     world.table.next_hop_link(hop, Some(link("eth0")));
     world.settle();
     let wanted = Notice::RefreshWanted { peer: PeerId(1), family: V4 };
-    assert_eq!(world.notices, [wanted.clone()], "and nobody else is asked");
+    assert_eq!(world.notices, std::slice::from_ref(&wanted), "and nobody else is asked");
     world.announce(1, P, route());
     assert_eq!(paths(&world), 1);
     world.notices.clear();
