@@ -16,7 +16,7 @@ use super::inbound::Inbound;
 use super::reason::{Afterwards, Failure, Reason, Stop};
 use super::timers::{Deadline, Timer, is_due};
 use super::{Backlog, Session, Up, Updated, message, negotiate, restart};
-use crate::events::Negotiated;
+use crate::events::{Negotiated, Retention};
 use crate::time::{Duration, Instant};
 
 /// How long the verdict of the hold timer is put off while octets wait to be read.
@@ -430,9 +430,10 @@ impl Session {
 
     /// A connection is gone: says so if it was the session, and decides what comes next.
     fn lost(&mut self, conn: &Conn, reason: Reason, now: Instant) {
-        if conn.phase == Phase::Established {
-            self.went_down(&reason, now);
-        }
+        let fault = match conn.phase {
+            Phase::Established => self.went_down(&reason, now),
+            _ => Fault::of(&reason),
+        };
         let collided = is_collision(&reason);
         let other = self.conns.iter().flatten().next().map(|other| (other.id, other.phase));
         if other.is_none() || !collided {
@@ -442,29 +443,30 @@ impl Session {
             (Admin::Down | Admin::Suspended(_), _) => {}
             (Admin::Up, Some((id, Phase::Held))) => self.establish(id, now),
             (Admin::Up, Some(_)) => {}
-            (Admin::Up, None) => self.wait_after(&reason, now),
+            (Admin::Up, None) => self.wait_after(fault, now),
         }
     }
 
-    fn went_down(&mut self, reason: &Reason, now: Instant) {
-        let Some(mut up) = self.up.take() else { return };
+    fn went_down(&mut self, reason: &Reason, now: Instant) -> Fault {
+        let Some(mut up) = self.up.take() else { return Fault::of(reason) };
         up.inbound.flush(&mut self.events);
         if now - up.since >= self.config.timing.stable_after {
             self.backoff.reset();
         }
         let retention = restart::retention(self.config.restart.as_ref(), &up.negotiated, reason);
+        let is_restart = matches!((reason, &retention), (Reason::Transport(_), Retention::Stale { .. }));
         self.events.push_back(Event::Down { reason: reason.clone(), retention });
+        // RFC 4724 section 4.2: a connection that closes without a NOTIFICATION is a restart. It keeps routes for as long
+        // as it waits for us, which may be a few seconds only.
+        if is_restart { Fault::Nobodys } else { Fault::of(reason) }
     }
 
     /// Lets the dialer wait after a failure, unless it is under way already.
-    fn wait_after(&mut self, reason: &Reason, now: Instant) {
+    fn wait_after(&mut self, fault: Fault, now: Instant) {
         let (min, max) = (self.config.timing.idle_hold_min, self.config.timing.idle_hold_max);
-        let version = matches!(reason, Reason::Received(n) if n.error == ErrorCode::OPEN_VERSION);
-        let wait = if version || is_collision(reason) {
-            // Nobody's fault: RFC 4271 section 8.2.2 exempts Event 24, and a collision settles itself.
-            self.backoff.wait(min, &mut self.random)
-        } else {
-            self.backoff.fail(min, max, &mut self.random)
+        let wait = match fault {
+            Fault::Nobodys => self.backoff.wait(min, &mut self.random),
+            Fault::Somebodys => self.backoff.fail(min, max, &mut self.random),
         };
         if !matches!(self.dialer, Dialer::Dialing(_)) {
             self.hold_dialer(now + wait);
@@ -556,6 +558,23 @@ impl Conn {
         self.due.open = Some(message::open(offer));
         self.delay_open = None;
         self.phase = Phase::OpenSent;
+    }
+}
+
+/// Whether the dialer waits longer each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Nothing is wrong with either speaker.
+    Nobodys,
+    /// It may well happen again.
+    Somebodys,
+}
+
+impl Fault {
+    /// RFC 4271 section 8.2.2 exempts Event 24, another version; a collision settles itself.
+    fn of(reason: &Reason) -> Fault {
+        let is_version = matches!(reason, Reason::Received(n) if n.error == ErrorCode::OPEN_VERSION);
+        if is_version || is_collision(reason) { Fault::Nobodys } else { Fault::Somebodys }
     }
 }
 

@@ -55,6 +55,26 @@ fn a_lost_connection_keeps_the_families_that_the_peer_listed() {
 }
 
 #[test]
+fn a_peer_that_restarts_again_and_again_is_dialed_at_once() {
+    for (offered, is_late) in [(open(false), false), (their_open(), true)] {
+        let mut bench = Bench::with(|config| config.restart = Some(local()));
+        for _ in 0..5 {
+            let conn = bench.dialed();
+            bench.give(conn, &encoded(&offered));
+            bench.give(conn, &keepalive());
+            assert_eq!(bench.state(), State::Established);
+            bench.actions.clear();
+            bench.lose(conn, Failure::Reset);
+            bench.pass(SEC * 5 / 4);
+            if bench.actions != [Action::Dial] {
+                break;
+            }
+        }
+        assert_eq!(bench.actions != [Action::Dial], is_late, "{:?}", bench.actions);
+    }
+}
+
+#[test]
 fn without_the_capability_nothing_is_kept() {
     let mut bench = bench();
     let conn = bench.establish();
