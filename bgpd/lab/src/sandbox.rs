@@ -19,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -152,12 +152,22 @@ fn remedy() -> String {
 }
 
 /// This executable, to be run inside with these arguments; the caller must keep the child's standard input open.
-pub fn command(grant: Grant, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
+fn command(grant: Grant, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
     let mut command = shell::command("unshare");
     command.args(grant.flags()).arg("--").arg(env::current_exe()?).args(arguments);
     // A group of its own: Ctrl-C ends the outer process, and the rest follows from that in order.
     command.env(INSIDE, grant.word()).stdin(Stdio::piped()).process_group(0);
     Ok(command)
+}
+
+/// Runs this executable inside with these arguments, to its end.
+pub fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<ExitStatus> {
+    let mut child = command(grant()?, arguments)?.spawn().context("cannot run unshare")?;
+    // The sandbox ends with its standard input.
+    let hold = child.stdin.take();
+    let status = child.wait()?;
+    drop(hold);
+    Ok(status)
 }
 
 /// To be called first in the inner process: mounts, the loopback and the watch on the outer process. Returns this

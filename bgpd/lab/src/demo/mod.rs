@@ -76,11 +76,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if options.mode == Mode::Ipip && !uml::is_inside() && !mode::has_ipip() {
         return in_another_kernel(options);
     }
-    let grant = sandbox::grant()?;
-    let mut child = sandbox::command(grant, env::args_os().skip(1))?.spawn().context("cannot run unshare")?;
-    let hold = child.stdin.take();
-    let status = child.wait()?;
-    drop(hold);
+    let status = sandbox::run(env::args_os().skip(1))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

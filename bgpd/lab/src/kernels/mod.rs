@@ -18,7 +18,7 @@ mod rate;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::net::Node;
@@ -66,16 +66,12 @@ pub fn run(scenario: Scenario, daemons: &[Whose]) -> Result<()> {
         }
         return Ok(());
     }
-    let grant = sandbox::grant()?;
     let word = |value: clap::builder::PossibleValue| value.get_name().to_owned();
     for whose in daemons {
         let [scenario, whose] = [scenario.to_possible_value(), whose.to_possible_value()]
             .map(|value| value.map(word).unwrap_or_default());
         let arguments = ["kernels", &scenario, "--daemons", &whose];
-        let mut child = sandbox::command(grant, arguments)?.spawn().context("cannot run unshare")?;
-        let hold = child.stdin.take();
-        let status = child.wait()?;
-        drop(hold);
+        let status = sandbox::run(arguments)?;
         ensure!(status.success(), "{whose}: {status}");
     }
     Ok(())

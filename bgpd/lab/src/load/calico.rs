@@ -65,13 +65,7 @@ struct Cost {
 /// Measures each daemon in a sandbox and prints a row for each step.
 pub fn run(peers: u32) -> Result<()> {
     if !sandbox::is_inside() {
-        let grant = sandbox::grant()?;
-        let mut child =
-            sandbox::command(grant, std::env::args_os().skip(1))?.spawn().context("cannot run unshare")?;
-        // The sandbox ends with its standard input.
-        let hold = child.stdin.take();
-        let status = child.wait()?;
-        drop(hold);
+        let status = sandbox::run(std::env::args_os().skip(1))?;
         ensure!(status.success(), "{status}");
         return Ok(());
     }

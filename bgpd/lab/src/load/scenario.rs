@@ -7,7 +7,7 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::contender::{Contender, Running, Usage};
 use super::full::FullTable;
@@ -132,13 +132,7 @@ struct Sample {
 /// Runs scenarios in a sandbox and prints their table.
 pub fn run(options: &Options) -> Result<()> {
     if !sandbox::is_inside() {
-        let grant = sandbox::grant()?;
-        let mut child =
-            sandbox::command(grant, std::env::args_os().skip(1))?.spawn().context("cannot run unshare")?;
-        // The sandbox ends with its standard input.
-        let hold = child.stdin.take();
-        let status = child.wait()?;
-        drop(hold);
+        let status = sandbox::run(std::env::args_os().skip(1))?;
         ensure!(status.success(), "the load did not run");
         return Ok(());
     }
