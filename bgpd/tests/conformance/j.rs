@@ -84,7 +84,6 @@ fn j2(bench: &mut Bench) -> Result<()> {
     for (n, value) in [(0, 0), (1, 7)] {
         let mut conn = bench.connect(spare(n))?;
         conn.handshake(&spare(n).open().add_path(&[(V4, value)]))?;
-        conn.reading.numbered.clear();
         conn.send(&Route::of(spare(n)).announce(&[P]))?;
         c1.learn(P)?;
         c1.send(&Route::of(C1).announce(&["203.0.114.0/24"]))?;

@@ -163,6 +163,8 @@ pub(crate) struct Conn {
     buffer: Vec<u8>,
     /// Whether a KEEPALIVE may be said at any time.
     is_established: bool,
+    /// Our OPEN, which with the daemon's says how its UPDATEs are read.
+    said: Option<Open>,
     pub(crate) reading: Reading,
     pub(crate) heard: Vec<(Instant, Heard)>,
     pub(crate) changes: Vec<Change>,
@@ -179,6 +181,7 @@ impl Conn {
             stream,
             buffer: Vec::new(),
             is_established: false,
+            said: None,
             reading: Reading::default(),
             heard: Vec::new(),
             changes: Vec::new(),
@@ -292,7 +295,11 @@ impl Conn {
 
     fn read(&mut self, kind: u8, body: &[u8]) -> Result<Heard> {
         Ok(match (kind, body) {
-            (wire::OPEN, _) => Heard::Open(Open::read(body).context("an OPEN that cannot be read")?),
+            (wire::OPEN, _) => {
+                let theirs = Open::read(body).context("an OPEN that cannot be read")?;
+                self.agree(&theirs);
+                Heard::Open(theirs)
+            }
             (wire::NOTIFICATION, [code, subcode, data @ ..]) => {
                 Heard::Notification(*code, *subcode, data.to_vec())
             }
@@ -349,9 +356,9 @@ impl Conn {
     pub(crate) fn handshake(&mut self, open: &Open) -> Result<Open> {
         let glued = self.form == Form::Glued;
         let early = if glued { wire::keepalive() } else { Vec::new() };
+        self.said = Some(open.clone());
         self.send(&[open.octets(), early].concat())?;
         let theirs = self.wait_open()?;
-        self.agree(open, &theirs);
         self.until("a KEEPALIVE", |conn| conn.keepalives() > 0)?;
         if !glued {
             self.send(&wire::keepalive())?;
@@ -378,13 +385,14 @@ impl Conn {
         })
     }
 
-    /// Reads UPDATEs as the two OPENs want it.
-    pub(crate) fn agree(&mut self, ours: &Open, theirs: &Open) {
+    /// Reads UPDATEs as the two OPENs want it, from the next message on: one may stand right behind the daemon's. Any other
+    /// direction than 1 to 3 says nothing (RFC 7911 section 4).
+    fn agree(&mut self, theirs: &Open) {
+        let Some(ours) = &self.said else { return };
         let receives = ours.add_paths();
-        let can =
-            |family: Family| receives.iter().any(|(ours, direction)| *ours == family && direction & 1 != 0);
         debug_assert!(ours.value(ADD_PATH).is_some() || receives.is_empty());
-        let sends = theirs.add_paths().into_iter().filter(|(_, direction)| direction & 2 != 0);
+        let can = |family: Family| receives.iter().any(|(f, d)| *f == family && matches!(d, 1 | 3));
+        let sends = theirs.add_paths().into_iter().filter(|(_, direction)| matches!(direction, 2 | 3));
         self.reading.numbered = sends.map(|(family, _)| family).filter(|family| can(*family)).collect();
     }
 
