@@ -29,6 +29,7 @@ fn fed(bench: &mut Bench, open: &Open) -> Result<(Conn, Conn)> {
     e1.send(&Route::of(E1).announce(&many(V6, 1, 50)))?;
     bench.settle(&mut e1, &mut c1)?;
     c1.until("the End-of-RIBs", |conn| conn.has_end_of_rib(V4) && conn.has_end_of_rib(V6))?;
+    c1.until("all routes", |conn| announced(conn, V4) >= 52 && announced(conn, V6) >= 50)?;
     c1.changes.clear();
     Ok((e1, c1))
 }
