@@ -54,6 +54,8 @@ impl Stage {
         e1.send(&end_of_rib(V6))?;
         let mut stage = Stage { e1, e2, c1, prefixes };
         bench.settle(&mut stage.e1, &mut stage.c1)?;
+        let has_both = |conn: &Conn| conn.rib.keys().filter(|(family, ..)| *family == V6).count() >= 10;
+        stage.c1.until("the routes of the other family", has_both)?;
         stage.c1.changes.clear();
         Ok(stage)
     }
