@@ -409,14 +409,16 @@ impl Core {
 
     /// The start is over: peers that were held back are told everything, and sessions to come are told that it is.
     pub(super) fn release(&mut self) {
-        for (id, feeds) in self.table.release() {
-            self.attach(id, feeds);
-        }
+        let granted = self.table.release();
+        // First, as a peer that has heard our End-of-RIB may be back at once: R is cleared by then (RFC 4724 section 3).
         let own = self.own_restart();
         for (id, peer) in &self.peers {
             if let Some(config) = self.desired.peers.get(&peer.remote) {
                 self.net.configure(compile::spec(*id, &peer.name, peer.addr, config, &self.desired, own));
             }
+        }
+        for (id, feeds) in granted {
+            self.attach(id, feeds);
         }
     }
 
