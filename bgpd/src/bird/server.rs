@@ -23,11 +23,9 @@ use super::desired::{Face, Shown};
 use super::reply::Reply;
 use super::show::{self, Names, View};
 use super::{interfaces, lang, show as shows};
-use crate::control::bird::{
-    Answer, Counting, Counts, Origin, Question, RouteQuery, RouteRow, SessionOrder, SessionRow,
-};
+use crate::control::bird::{Answer, Counting, Counts, Origin, Question, RouteQuery, RouteRow, SessionRow};
 use crate::control::socket::{Socket, SocketError};
-use crate::control::{self, Ask};
+use crate::control::{self, Ask, protocol};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 64;
@@ -249,14 +247,14 @@ impl Client {
             let (question, code, said) = match (order, row.is_disabled) {
                 (command::Order::Enable, false) => (None, 10, "already enabled"),
                 (command::Order::Enable, true) => {
-                    (Some(Question::Order(row.addr, SessionOrder::Enable)), 11, "enabled")
+                    (Some(Question::Order(row.addr, protocol::Order::Start)), 11, "enabled")
                 }
                 (_, true) => (None, 8, "already disabled"),
                 (command::Order::Disable, false) => {
-                    (Some(Question::Order(row.addr, SessionOrder::Disable)), 9, "disabled")
+                    (Some(Question::Order(row.addr, protocol::Order::Shutdown)), 9, "disabled")
                 }
                 (command::Order::Restart, false) => {
-                    (Some(Question::Order(row.addr, SessionOrder::Restart)), 12, "restarted")
+                    (Some(Question::Order(row.addr, protocol::Order::Reset)), 12, "restarted")
                 }
                 (command::Order::Reload, false) => (Some(Question::Reload(row.addr)), 15, "reloading"),
             };

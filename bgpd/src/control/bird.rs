@@ -10,6 +10,8 @@ use reflector::ids::PeerId;
 use reflector::policy::Policy;
 use reflector::table::PeerCounts;
 
+use super::protocol::Order;
+
 /// A question to the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
@@ -22,20 +24,9 @@ pub enum Question {
     /// A page of routes.
     Routes(RouteQuery),
     /// Something to do with the session with this neighbour.
-    Order(IpAddr, SessionOrder),
+    Order(IpAddr, Order),
     /// Ask this neighbour for its routes, and tell it ours.
     Reload(IpAddr),
-}
-
-/// What is done with a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionOrder {
-    /// It ends and begins again.
-    Restart,
-    /// It ends.
-    Disable,
-    /// It begins again.
-    Enable,
 }
 
 /// A count of routes that is under way.

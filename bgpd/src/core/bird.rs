@@ -12,16 +12,17 @@ use reflector::ids::{EntryId, PeerId};
 use reflector::policy::program::Provenance;
 use reflector::policy::{Stage, Subject, Verdict};
 use reflector::rib::{Freshness, PrefixId};
-use reflector::session::{State, Stop};
+use reflector::session::State;
 use reflector::table::{PathAnswer, PeerCounts};
 use reflector::time::Instant;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::Core;
 use super::peers::Peer;
 use crate::control::bird::{
     Answer, BgpState, Counting, Counts, Destination, Established, Instance, Origin, Question, RouteQuery,
-    RouteRow, RoutesPage, SessionOrder, SessionRow, Step,
+    RouteRow, RoutesPage, SessionRow, Step,
 };
 
 /// Prefixes looked at for one page.
@@ -36,12 +37,11 @@ impl Core {
             Question::Count(counting) => self.bird_count(counting.clone()),
             Question::Routes(query) => Answer::Routes(self.bird_routes(query)),
             Question::Order(addr, order) => {
-                if let Some(peer) = self.by_addr.get(addr).and_then(|id| self.peers.get(id)) {
-                    match order {
-                        SessionOrder::Restart => peer.handle.stop(Stop::Reset(String::new())),
-                        SessionOrder::Disable => peer.handle.stop(Stop::Shutdown(String::new())),
-                        SessionOrder::Enable => peer.handle.start(),
-                    }
+                // A session that a range let in cannot be kept down; the order says so in the log and leaves it as it is.
+                if let Some(id) = self.by_addr.get(addr).copied()
+                    && let Err(error) = self.carry_out(id, *order, String::new())
+                {
+                    warn!(%addr, error, "not done");
                 }
                 Answer::Done
             }

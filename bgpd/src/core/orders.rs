@@ -24,7 +24,12 @@ impl Core {
             ));
         }
         let id = self.named(wanted)?;
-        let Some(peer) = self.peers.get_mut(&id) else { return Err(format!("{wanted} is gone")) };
+        self.carry_out(id, order, message)
+    }
+
+    /// Carries out an order for this peer, whichever socket it came by.
+    pub(super) fn carry_out(&mut self, id: PeerId, order: Order, message: String) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Err("the peer is gone".to_owned()) };
         info!(peer = %peer.name, addr = %peer.addr, ?order, message, "ordered by the operator");
         match (order, peer.remote) {
             (Order::Shutdown, Remote::Range(range)) => {
