@@ -50,8 +50,8 @@ pub enum Outcome {
     Told(AttrSet),
     /// The group is told what was heard, with reflection's marks and nothing else changed.
     Reflected {
-        /// Whom it was heard from.
-        sender: RouterId,
+        /// Who said it first: its ORIGINATOR_ID, or whom it was heard from.
+        originator: RouterId,
         /// This speaker's cluster.
         cluster: ClusterId,
     },
@@ -140,7 +140,8 @@ impl Export<'_> {
         let is_depreferred = is_stale && key.long_lived == LongLivedRule::Depreferred;
         let is_as_heard = edited.is_none() && next_hop == self.attrs.next_hop() && !is_depreferred;
         if passage == Passage::Reflected && is_as_heard && !self.is_own_word(attrs, key) {
-            return Outcome::Reflected { sender: self.sender, cluster: local.cluster_id };
+            let originator = attrs.originator_id().unwrap_or(self.sender);
+            return Outcome::Reflected { originator, cluster: local.cluster_id };
         }
         let med_is_ours = edited.as_ref().is_some_and(|e| e.med() != self.attrs.med());
         Outcome::Told(match key.kind {

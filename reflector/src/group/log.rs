@@ -314,8 +314,7 @@ impl Log {
             self.queue.push(key);
             return;
         };
-        let is_same = matches!(entry.state, State::Live(old) if store.attrs.are_equal(old, attrs));
-        if is_same && entry.source == source {
+        if entry.state == State::Live(attrs) && entry.source == source {
             store.attrs.release(attrs);
             return;
         }

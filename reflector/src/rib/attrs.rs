@@ -167,12 +167,6 @@ impl AttrTable {
         }
     }
 
-    /// Whether two ids stand for the same set.
-    pub fn are_equal(&self, one: AttrId, other: AttrId) -> bool {
-        let is_edit = one.reflected().is_some() || other.reflected().is_some();
-        one == other || is_edit && self.told(one) == self.told(other) && self.said(one) == self.said(other)
-    }
-
     /// The NLRI as the path says it, where that is more than which route it is.
     pub fn said(&self, id: AttrId) -> Option<&Nlri> {
         let id = id.reflected().map_or(id, |at| self.reflections.get(at).base);

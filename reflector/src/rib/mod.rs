@@ -27,8 +27,7 @@ pub use reflected::Reflected;
 
 use bgp_proto::{Family, Nlri, PathId};
 
-use crate::events::FibRoute;
-use crate::events::Naming;
+use crate::events::{FibRoute, Naming};
 use crate::ids::PeerId;
 use merits::Step;
 

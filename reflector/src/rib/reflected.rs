@@ -16,8 +16,8 @@ use super::merits::LOCAL_PREF_DEFAULT;
 pub struct Reflected {
     /// The set that was heard.
     pub base: AttrId,
-    /// Whom it was heard from.
-    pub sender: RouterId,
+    /// The ORIGINATOR_ID that it is told with.
+    pub originator: RouterId,
     /// This speaker's cluster.
     pub cluster: ClusterId,
 }
@@ -27,7 +27,7 @@ impl Reflected {
     pub fn of(&self, attrs: &AttrSet) -> AttrSet {
         let mut edit = attrs.edit();
         edit.local_pref(Some(attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT)));
-        mark(&mut edit, attrs, self.sender, self.cluster);
+        mark(&mut edit, attrs, self.originator, self.cluster);
         edit.build()
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         let mut table = AttrTable::default();
         let heard = AttrSet::builder(NextHop::from(Ipv4Addr::new(10, 0, 0, 1))).as_path(&[]).build();
         let base = table.intern(&heard);
-        let reflected = Reflected { base, sender: RouterId(7), cluster: ClusterId(9) };
+        let reflected = Reflected { base, originator: RouterId(7), cluster: ClusterId(9) };
         let told = table.intern_reflected(reflected);
         assert_eq!(table.intern_reflected(reflected), told);
         table.release(base);
@@ -127,7 +127,8 @@ mod tests {
         assert_eq!((set.originator_id(), set.local_pref()), (Some(RouterId(7)), Some(100)));
         assert_eq!(set.cluster_list().iter().collect::<Vec<_>>(), [ClusterId(9)]);
         let whole = table.intern(&set);
-        assert!(table.are_equal(whole, told) && !table.are_equal(base, told));
+        assert_eq!(table.told(whole), table.told(told));
+        assert_ne!(table.told(base), table.told(told));
         [told, told, whole].into_iter().for_each(|id| table.release(id));
         assert!(table.is_empty());
         let other = table.intern(&heard);

@@ -163,8 +163,8 @@ impl Table {
                 let said = self.attrs.said(attrs).cloned();
                 self.attrs.intern_said(&out, said.as_ref())
             }
-            Outcome::Reflected { sender, cluster } => {
-                self.attrs.intern_reflected(Reflected { base: attrs, sender, cluster })
+            Outcome::Reflected { originator, cluster } => {
+                self.attrs.intern_reflected(Reflected { base: attrs, originator, cluster })
             }
             Outcome::Withheld(_) => return None,
         };
