@@ -104,8 +104,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reflector::events::FibRoute;
-    use reflector::events::Naming;
+    use reflector::events::{FibRoute, Naming};
 
     fn change(prefix: &str, route: Option<FibRoute>) -> FibChange {
         FibChange { prefix: prefix.parse().unwrap(), route, metric: None, naming: Naming::Blanket }

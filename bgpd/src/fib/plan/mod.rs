@@ -30,8 +30,7 @@ use std::time::Instant;
 
 use bgp_proto::attr::MacAddr;
 use bgp_proto::{Prefix, Version};
-use reflector::events::Naming;
-use reflector::events::{FibChange, FibRoute, Hop};
+use reflector::events::{FibChange, FibRoute, Hop, Naming};
 
 use super::facts::{KernelRoute, Path, Place, Target};
 use super::hops::Hops;

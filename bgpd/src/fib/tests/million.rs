@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bgp_proto::{Prefix, Version};
+use lab::here;
 use lab::sandbox::isolated;
-use lab::{here, shell};
 use reflector::events::{FibRoute, Hop};
 
 use crate::fib::facts::{Path, Place, TABLE_MAIN, Target};
@@ -17,7 +17,7 @@ use crate::fib::machine::{FibConfig, Machine};
 use crate::fib::netlink::{BATCH, Requests};
 use crate::fib::plan::{Action, Op, Token};
 use crate::fib::refusal::Outcome;
-use crate::fib::tests::wish;
+use crate::fib::tests::{link, wish};
 
 const ROUTES: u32 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 /// Octets of memory that a route may take, both sides of it together.
@@ -26,12 +26,7 @@ const BYTES_MAX: u64 = 256;
 #[test]
 fn a_million_routes_are_adopted_within_bounds() -> Result<()> {
     isolated(here!(), &[], || {
-        shell::ip_batch(
-            "link add eth0 type veth peer name peer0
-             link set peer0 up
-             link set eth0 up
-             addr add 192.0.2.1/24 dev eth0",
-        )?;
+        link()?;
         let mut requests = Requests::open()?;
         fill(&mut requests)?;
         let before = resident()?;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use bgp_proto::{Prefix, Version};
+use lab::here;
 use lab::sandbox::isolated;
-use lab::{here, shell};
 use reflector::events::{FibRoute, Hop};
 
 use crate::fib::facts::{Path, Place, TABLE_MAIN, Target};
@@ -17,7 +17,7 @@ use crate::fib::machine::{FibConfig, Machine};
 use crate::fib::netlink::{BATCH, Requests};
 use crate::fib::plan::{Action, Op, Token};
 use crate::fib::refusal::Outcome;
-use crate::fib::tests::wish;
+use crate::fib::tests::{link, wish};
 
 const ROUTES: u32 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 const ROUNDS: usize = 5;
@@ -28,12 +28,7 @@ const STEPS: [&str; 3] = ["install", "replace", "remove"];
 #[test]
 fn routes_change_almost_as_fast_as_the_kernel_can() -> Result<()> {
     isolated(here!(), &[], || {
-        shell::ip_batch(
-            "link add eth0 type veth peer name peer0
-             link set peer0 up
-             link set eth0 up
-             addr add 192.0.2.1/24 dev eth0",
-        )?;
+        link()?;
         let prefix = |index: u32| Prefix::new(Ipv4Addr::from(0x0b00_0000_u32 + (index << 4)).into(), 28);
         let prefixes: Vec<Prefix> =
             (0..ROUTES).map(prefix).collect::<Result<_, _>>().map_err(|error| anyhow!("{error}"))?;
